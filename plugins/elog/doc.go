@@ -1,0 +1,20 @@
+// Package elog reports errors and log records the way PostgreSQL does: a
+// level, a SQLSTATE, a primary message, and an optional DETAIL and HINT.
+//
+// It owns three things and nothing else:
+//
+//   - [Level], PostgreSQL's severities with the two orders they have (the order
+//     of importance and the peculiar one of log_min_messages, in which LOG
+//     stands between ERROR and FATAL);
+//   - [ErrorData], the error type of the whole project, which is PostgreSQL's
+//     struct of that name as a Go error;
+//   - [Logger], which writes records as PostgreSQL's stderr log destination
+//     writes them.
+//
+// Invariants:
+//
+//   - One record is one Write call, so that processes that share a descriptor
+//     never interleave inside a record (as long as it fits PIPE_BUF on a pipe).
+//   - A record never fails: what can't be written is dropped, because a
+//     process that can't log must still do its work.
+package elog

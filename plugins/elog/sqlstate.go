@@ -1,0 +1,48 @@
+package elog
+
+// SQLState is a five-character SQLSTATE of PostgreSQL's errcodes.txt.
+type SQLState string
+
+// The codes the host and its workers raise themselves. Errors of the real
+// server keep the code it sent, whether listed here or not.
+const (
+	SuccessfulCompletion       SQLState = "00000"
+	WarningCode                SQLState = "01000"
+	ConnectionException        SQLState = "08000"
+	SQLClientUnableToConnect   SQLState = "08001"
+	ConnectionFailure          SQLState = "08006"
+	ProtocolViolation          SQLState = "08P01"
+	FeatureNotSupported        SQLState = "0A000"
+	InvalidParameterValue      SQLState = "22023"
+	InvalidAuthorization       SQLState = "28000"
+	InvalidPassword            SQLState = "28P01"
+	UndefinedDatabase          SQLState = "3D000"
+	InsufficientPrivilege      SQLState = "42501"
+	SyntaxError                SQLState = "42601"
+	InvalidName                SQLState = "42602"
+	UndefinedObject            SQLState = "42704"
+	UndefinedFunction          SQLState = "42883"
+	UndefinedFile              SQLState = "58P01"
+	InsufficientResources      SQLState = "53000"
+	TooManyConnections         SQLState = "53300"
+	ConfigurationLimitExceeded SQLState = "53400"
+	ProgramLimitExceeded       SQLState = "54000"
+	ObjectNotInPrerequisite    SQLState = "55000"
+	CantChangeRuntimeParam     SQLState = "55P02"
+	QueryCanceled              SQLState = "57014"
+	AdminShutdown              SQLState = "57P01"
+	CrashShutdown              SQLState = "57P02"
+	CannotConnectNow           SQLState = "57P03"
+	SystemError                SQLState = "58000"
+	ConfigFileError            SQLState = "F0000"
+	LockFileExists             SQLState = "F0001"
+	InternalError              SQLState = "XX000"
+)
+
+// Class returns the first two characters of the code, which name its class.
+func (s SQLState) Class() string {
+	if len(s) < 2 {
+		return ""
+	}
+	return string(s[:2])
+}

@@ -1,0 +1,221 @@
+package plugins
+
+import (
+	"os"
+	"os/signal"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
+)
+
+// SignalHandler acts on a signal. It runs on the runtime's signal goroutine and
+// must return quickly, as a C handler must: set a flag, set the latch.
+type SignalHandler func(w *Worker)
+
+// Die is the default handler of SIGTERM: the worker's context ends with the
+// 57P01 error as its cause, so that the statement in progress is cancelled; the
+// runtime then reports FATAL and exits 1, whatever main returns, and by itself
+// if main has not returned after five seconds. Mirrors bgworker_die.
+func Die(w *Worker) {
+	if w.dying.Swap(true) {
+		return
+	}
+	w.cancel(w.adminShutdown())
+	time.AfterFunc(deafMainGrace, w.dieNow)
+}
+
+// StatementCancelHandler is the default handler of SIGINT in a worker with a
+// database connection: the running statement fails with 57014 "canceling
+// statement due to user request", the session survives.
+func StatementCancelHandler(w *Worker) { w.cancelStatement() }
+
+// SignalHandlerForConfigReload makes ConfigReloadPending true and sets the
+// latch. It is meant for SIGHUP.
+func SignalHandlerForConfigReload(w *Worker) {
+	w.reload.Store(true)
+	w.SetLatch()
+}
+
+// SignalHandlerForShutdownRequest makes ShutdownRequestPending true and sets
+// the latch. With it on SIGTERM, main decides how to end, and its result is the
+// exit code.
+func SignalHandlerForShutdownRequest(w *Worker) {
+	w.shutdown.Store(true)
+	w.SetLatch()
+}
+
+// Ignore is SIG_IGN.
+func Ignore(*Worker) {}
+
+// deafMainGrace is how long main may take to return after SIGTERM.
+const deafMainGrace = 5 * time.Second
+
+// signalTable says what each signal does, and which ones have arrived while
+// they were blocked.
+type signalTable struct {
+	mu       sync.Mutex
+	blocked  bool
+	handlers map[unix.Signal]SignalHandler
+	pending  map[unix.Signal]bool
+}
+
+// blockable lists the signals that BlockSignals holds back, with the request
+// bit by which the postmaster leaves them before a child is ready.
+var blockable = []struct {
+	sig     unix.Signal
+	request shmem.Request
+}{
+	{unix.SIGTERM, shmem.RequestTerm},
+	{unix.SIGINT, shmem.RequestInt},
+	{unix.SIGHUP, shmem.RequestHup},
+}
+
+// PostmasterDeathSignal is what a child is sent by the kernel when the host
+// dies. Mirrors POSTMASTER_DEATH_SIGNAL.
+const PostmasterDeathSignal = unix.SIGPWR
+
+// HandleSignal installs a handler for SIGTERM, SIGINT, SIGHUP or SIGUSR2; nil
+// restores the default. It returns an error for any other signal: SIGQUIT must
+// end the process at once and SIGUSR1 belongs to the latch. Mirrors pqsignal.
+func (w *Worker) HandleSignal(sig unix.Signal, handler SignalHandler) error {
+	switch sig { //nolint:exhaustive // a closed list is the point
+	case unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR2:
+	default:
+		return elog.New(elog.Error, elog.InvalidParameterValue, "cannot install a handler for signal %d", int(sig)).
+			WithHint("A worker can handle SIGTERM, SIGINT, SIGHUP and SIGUSR2.")
+	}
+	w.signals.mu.Lock()
+	defer w.signals.mu.Unlock()
+	if handler == nil {
+		handler = w.defaultHandler(sig)
+	}
+	w.signals.handlers[sig] = handler
+	return nil
+}
+
+func (w *Worker) defaultHandler(sig unix.Signal) SignalHandler {
+	switch {
+	case sig == unix.SIGTERM:
+		return Die
+	case sig == unix.SIGINT && w.entry.Flags&BackendDatabaseConnection != 0:
+		return StatementCancelHandler
+	}
+	return Ignore
+}
+
+// BlockSignals holds back SIGTERM, SIGINT and SIGHUP until UnblockSignals.
+// Mirrors BackgroundWorkerBlockSignals.
+func (w *Worker) BlockSignals() {
+	w.signals.mu.Lock()
+	defer w.signals.mu.Unlock()
+	w.signals.blocked = true
+	w.proc.SetReady(false)
+}
+
+// UnblockSignals lets signals through, those that have arrived meanwhile first.
+// The runtime calls it before main, unless the function is one of the library's
+// ManualSignals. Mirrors BackgroundWorkerUnblockSignals.
+func (w *Worker) UnblockSignals() {
+	w.signals.mu.Lock()
+	w.signals.blocked = false
+	pending := w.signals.pending
+	w.signals.pending = make(map[unix.Signal]bool)
+	w.proc.SetReady(true)
+	// The other half of the handshake with the postmaster: it left a request
+	// before it looked at the ready flag, we look at requests after setting it.
+	requests := w.proc.TakeRequests()
+	w.signals.mu.Unlock()
+
+	for _, b := range blockable {
+		if pending[b.sig] || requests&b.request != 0 {
+			w.handle(b.sig)
+		}
+	}
+}
+
+// catchSignals starts the goroutine that owns signal delivery. It must run
+// before anything else in the process: until then the default actions hold.
+func (w *Worker) catchSignals() {
+	w.signals.blocked = true
+	w.signals.pending = make(map[unix.Signal]bool)
+	w.signals.handlers = make(map[unix.Signal]SignalHandler)
+	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR2} {
+		w.signals.handlers[sig] = w.defaultHandler(sig)
+	}
+	go w.dispatchSignals(earlySignals())
+}
+
+// signalChannels has one channel of capacity one per signal: like the kernel,
+// it coalesces what is not yet handled, and never drops one kind for another.
+type signalChannels map[unix.Signal]chan os.Signal
+
+var earlySignals = sync.OnceValue(func() signalChannels {
+	channels := make(signalChannels)
+	for _, sig := range []unix.Signal{
+		unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE, PostmasterDeathSignal,
+	} {
+		channels[sig] = make(chan os.Signal, 1)
+		signal.Notify(channels[sig], sig)
+	}
+	return channels
+})
+
+func (w *Worker) dispatchSignals(c signalChannels) {
+	for {
+		select {
+		case <-c[unix.SIGQUIT]:
+			os.Exit(2) // no clean-up: shared memory may be corrupt
+		case <-c[PostmasterDeathSignal]:
+			if os.Getppid() != w.segment.PostmasterPid() {
+				w.notePostmasterDeath()
+			}
+		case <-c[unix.SIGUSR1]:
+			w.SetLatch()
+		case <-c[unix.SIGUSR2]:
+			w.handle(unix.SIGUSR2)
+		case <-c[unix.SIGPIPE]:
+		case <-c[unix.SIGTERM]:
+			w.arrived(unix.SIGTERM)
+		case <-c[unix.SIGINT]:
+			w.arrived(unix.SIGINT)
+		case <-c[unix.SIGHUP]:
+			w.arrived(unix.SIGHUP)
+		}
+	}
+}
+
+// arrived handles a blockable signal now or remembers it.
+func (w *Worker) arrived(sig unix.Signal) {
+	w.signals.mu.Lock()
+	blocked := w.signals.blocked
+	if blocked {
+		w.signals.pending[sig] = true
+	} else {
+		w.forgetRequest(sig)
+	}
+	w.signals.mu.Unlock()
+	if !blocked {
+		w.handle(sig)
+	}
+}
+
+// forgetRequest clears the request bit that came along with a signal which is
+// being handled, lest a later UnblockSignals deliver it again.
+func (w *Worker) forgetRequest(sig unix.Signal) {
+	for _, b := range blockable {
+		if b.sig == sig {
+			w.proc.ClearRequest(b.request)
+		}
+	}
+}
+
+func (w *Worker) handle(sig unix.Signal) {
+	w.signals.mu.Lock()
+	handler := w.signals.handlers[sig]
+	w.signals.mu.Unlock()
+	handler(w)
+}

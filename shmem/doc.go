@@ -1,0 +1,44 @@
+// Package shmem owns the shared memory of a host: one sealed memfd segment
+// that the postmaster makes and every child maps, and the few primitives that
+// work across processes on top of it. All of the project's unsafe code is
+// here.
+//
+// The segment:
+//
+//	┌────────────────────────────────────────────────────────────┐ 0
+//	│ header   magic, version, layout hash, incarnation, sizes   │
+//	│          slot lock, parallel counters, server state,       │
+//	│          reasons to wake the postmaster                    │
+//	├────────────────────────────────────────────────────────────┤ 4096
+//	│ slots    one per max_worker_processes                      │
+//	├────────────────────────────────────────────────────────────┤ page aligned
+//	│ procs    one record per child: latch, flags, activity      │
+//	└────────────────────────────────────────────────────────────┘
+//
+// The life of a slot, where in_use hands the slot over between the two sides:
+//
+//	            Claim (slot lock): descriptor, pid = -1,
+//	            generation+1, terminate = 0, then in_use = 1
+//	  backends ────────────────────────────────────────────► postmaster
+//	  in_use=0                                                in_use=1
+//	     ▲       Release: parallel counter, then in_use = 0      │
+//	     └───────────────────────────────────────────────────────┘
+//	  pid, while in use:  -1 not yet started → n running ⇄ 0 not running
+//
+// Invariants:
+//
+//   - While in_use is 0 only holders of the slot lock write to a slot; while it
+//     is 1 only the postmaster does, with one exception: anybody may set
+//     terminate.
+//   - What is written before a store to in_use is visible to whoever has read
+//     that store. Go's atomics are sequentially consistent, which is more than
+//     PostgreSQL's barriers ask for.
+//   - The postmaster takes no lock, computes every offset from its own copy of
+//     the geometry, and copies what it reads with bounds. No content of the
+//     segment can crash it, block it or make it loop.
+//   - A signal that is held back until its child is ready is lost by neither
+//     side: [ProcRecord.Request] and [ProcRecord.SetReady] are the two halves
+//     of a Dekker handshake.
+//   - The segment never changes size, and holds no Go pointers. Programs whose
+//     layouts differ in any field refuse to share it.
+package shmem

@@ -1,0 +1,140 @@
+package shmem
+
+import (
+	"fmt"
+	"hash/fnv"
+	"reflect"
+	"sync/atomic"
+)
+
+// Sizes of the fixed-width strings of the segment, in bytes, including a
+// terminating NUL.
+const (
+	NameSize     = 96   // BGW_MAXLEN
+	ExtraSize    = 128  // BGW_EXTRALEN
+	PathSize     = 1024 // MAXPGPATH
+	ActivitySize = 1024 // track_activity_query_size
+	EventSize    = 64   // NAMEDATALEN, of a wait event's name
+)
+
+// MaxSlots is the upper bound of max_worker_processes (MAX_BACKENDS).
+const MaxSlots = 262143
+
+// version changes when the meaning of a field changes while its place does
+// not; the layout hash notices every other change by itself.
+const version = 1
+
+// magic opens every segment: "PGXHSHM1" read as a big-endian number.
+const magic = 0x504758_4853484d31
+
+// header is the first page of the segment. What stands above the line is
+// written once, before any child exists; what stands below is shared mutable
+// state, one atomic word each.
+type header struct {
+	magic       uint64
+	version     uint32
+	headerSize  uint32
+	layoutHash  uint64
+	incarnation uint64
+	size        uint64
+	slotsOffset uint64
+	procsOffset uint64
+	slotCount   uint32
+	procCount   uint32
+	postmaster  int32
+	_           uint32
+	// ---
+	totalSlots        atomic.Uint32 // what BackgroundWorkerStateChange compares; never used as a bound
+	slotLock          atomic.Uint32 // BackgroundWorkerLock: 0, or the pid of the holder
+	parallelRegister  atomic.Uint32
+	parallelTerminate atomic.Uint32
+	serverState       atomic.Uint32
+	_                 uint32
+	serverStarted     atomic.Int64 // pg_postmaster_start_time(), microseconds since 1970
+	pmSignals         [numPMSignals]atomic.Uint32
+}
+
+// slot mirrors BackgroundWorkerSlot.
+type slot struct {
+	inUse      atomic.Uint32
+	terminate  atomic.Uint32
+	pid        atomic.Int32
+	_          uint32
+	generation atomic.Uint64
+	worker     descriptor
+}
+
+// descriptor mirrors BackgroundWorker. It is written by whoever owns the slot
+// (see slots.go) and only then published by a store to inUse.
+type descriptor struct {
+	name        [NameSize]byte
+	typ         [NameSize]byte
+	library     [PathSize]byte
+	function    [NameSize]byte
+	flags       uint32
+	startTime   int32
+	restartTime int32
+	notifyPid   int32
+	mainArg     int64
+	extra       [ExtraSize]byte
+}
+
+// proc is the record of one child process, as PGPROC and PgBackendStatus are
+// in PostgreSQL. The postmaster resets it before the child exists; from then
+// on the child writes it, except for the request bits of flags.
+type proc struct {
+	pid       atomic.Int32
+	kind      atomic.Uint32
+	latch     atomic.Uint32
+	flags     atomic.Uint32
+	exitState atomic.Uint64 // SQLSTATE of the error that ended the process, five ASCII bytes
+	startedAt atomic.Int64  // microseconds since 1970
+
+	// The seqlock of what follows: odd while the child writes.
+	changeCount   atomic.Uint32
+	activityState uint32
+	activitySince int64
+	waitClass     atomic.Uint32
+	_             uint32
+	waitEvent     [EventSize]byte
+	database      [EventSize]byte
+	activity      [ActivitySize]byte
+}
+
+// layoutHash digests name, type, offset and size of every field of every
+// structure in the segment, so that two programs that would read the same
+// bytes differently never share them.
+func layoutHash() uint64 {
+	h := fnv.New64a()
+	for _, t := range [...]reflect.Type{
+		reflect.TypeFor[header](), reflect.TypeFor[slot](), reflect.TypeFor[descriptor](), reflect.TypeFor[proc](),
+	} {
+		fmt.Fprintf(h, "%s %d %d;", t.Name(), t.Size(), t.Align())
+		for i := range t.NumField() {
+			f := t.Field(i)
+			fmt.Fprintf(h, "%s %s %d %d;", f.Name, f.Type, f.Offset, f.Type.Size())
+		}
+	}
+	return h.Sum64()
+}
+
+// pageSize aligns the parts of the segment; it is a property of the layout,
+// not of the machine.
+const pageSize = 4096
+
+// geometry is where the parts of a segment lie. The postmaster computes it
+// from its settings and never reads it back from memory that children write.
+type geometry struct {
+	slots, procs             int
+	slotsOffset, procsOffset int
+	size                     int
+}
+
+func newGeometry(slots, procs int) geometry {
+	g := geometry{slots: slots, procs: procs, slotsOffset: pageSize}
+	g.procsOffset = alignUp(g.slotsOffset + slots*slotSize)
+	g.size = alignUp(g.procsOffset + procs*procSize)
+	return g
+}
+
+func alignUp(n int) int { return (n + pageSize - 1) &^ (pageSize - 1) }

@@ -1,0 +1,125 @@
+package shmem
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// PMSignal is a reason for a child to wake the postmaster. Mirrors
+// PMSignalReason.
+type PMSignal int
+
+// The reasons.
+const (
+	PMSignalBackgroundWorkerChange PMSignal = iota // a slot was registered or shall terminate
+	PMSignalServerState                            // the monitor has news of the real server
+	numPMSignals
+)
+
+// Alarm is the descriptor that wakes the postmaster: an eventfd, because it
+// polls, works across users and is no signal.
+type Alarm struct{ file *os.File }
+
+// NewAlarm makes the alarm. Only the postmaster calls it.
+func NewAlarm() (*Alarm, error) {
+	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	return &Alarm{os.NewFile(uintptr(fd), "postmaster alarm")}, nil
+}
+
+// InheritAlarm wraps the descriptor that a child got from the postmaster.
+func InheritAlarm(file *os.File) *Alarm { return &Alarm{file} }
+
+// File returns the descriptor, to be inherited by children.
+func (a *Alarm) File() *os.File { return a.file }
+
+// Ring wakes the postmaster. It never blocks: a counter that is full has woken
+// it already.
+func (a *Alarm) Ring() {
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	raw, err := a.file.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) { _, _ = unix.Write(int(fd), one[:]) })
+}
+
+// Wait blocks until somebody has rung since the last Wait. It returns io.EOF
+// or os.ErrClosed once the alarm is closed.
+func (a *Alarm) Wait() error {
+	var count [8]byte
+	_, err := io.ReadFull(a.file, count[:])
+	return err
+}
+
+// Close closes the descriptor and ends a Wait.
+func (a *Alarm) Close() error { return a.file.Close() }
+
+// SendPostmasterSignal notes the reason and wakes the postmaster.
+func (s *Segment) SendPostmasterSignal(a *Alarm, reason PMSignal) {
+	s.head.pmSignals[reason].Store(1)
+	a.Ring()
+}
+
+// TakePostmasterSignal reports whether the reason was noted, and clears it.
+// Mirrors CheckPostmasterSignal.
+func (s *Segment) TakePostmasterSignal(reason PMSignal) bool {
+	return s.head.pmSignals[reason].Swap(0) != 0
+}
+
+// ServerState is what the monitor has found out about the real server.
+type ServerState uint32
+
+// The states.
+const (
+	ServerUnreachable ServerState = iota // no answer, or one that makes no session possible
+	ServerStarting                       // it answers "the database system is starting up"
+	ServerStandby                        // sessions work, in recovery
+	ServerReadWrite                      // sessions work, recovery is finished
+	numServerStates
+)
+
+// String returns the state in words.
+func (s ServerState) String() string {
+	names := [numServerStates]string{"unreachable", "starting", "standby", "read-write"}
+	if s >= numServerStates {
+		return "unknown"
+	}
+	return names[s]
+}
+
+// ErrServerState says that the state in shared memory is none.
+var ErrServerState = errors.New("shared memory holds no valid server state")
+
+// SetServerState publishes the server's state and, where it is known, the time
+// it was started. Only the monitor calls it; it wakes the postmaster itself.
+func (s *Segment) SetServerState(a *Alarm, state ServerState, started time.Time) {
+	if !started.IsZero() {
+		s.head.serverStarted.Store(started.UnixMicro())
+	}
+	s.head.serverState.Store(uint32(state))
+	s.SendPostmasterSignal(a, PMSignalServerState)
+}
+
+// ServerState returns what the monitor published last. The time is zero until
+// the server was reached once. It returns ErrServerState if the memory holds
+// something else.
+func (s *Segment) ServerState() (ServerState, time.Time, error) {
+	state := ServerState(s.head.serverState.Load())
+	if state >= numServerStates {
+		return ServerUnreachable, time.Time{}, ErrServerState
+	}
+	var started time.Time
+	if us := s.head.serverStarted.Load(); us != 0 {
+		started = time.UnixMicro(us)
+	}
+	return state, started, nil
+}

@@ -1,0 +1,141 @@
+package shmem
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Errors of Attach. Each means that this program and the one that made the
+// segment must not share it.
+var (
+	ErrNotSegment = errors.New("shared memory descriptor does not hold a pgexthost segment")
+	ErrVersion    = errors.New("shared memory segment has another version")
+	ErrLayout     = errors.New("shared memory segment has another layout")
+)
+
+// Segment is a mapped shared memory segment. Its methods are safe for
+// concurrent use by any number of goroutines and processes; what each word
+// means, and who may write it, is said where it is accessed.
+type Segment struct {
+	file  *os.File
+	mem   []byte
+	geo   geometry
+	head  *header
+	slots []slot
+	procs []proc
+}
+
+// LayoutHash identifies the layout of the segments this program makes and
+// understands. The handshake between postmaster and child compares it.
+func LayoutHash() uint64 { return layoutHash() }
+
+// Create makes a new sealed segment for the given number of worker slots and
+// process records. Only the postmaster calls it. It returns the operating
+// system's error if memory or descriptors are short.
+func Create(slots, procs int) (*Segment, error) {
+	if slots < 0 || slots > MaxSlots || procs < 1 || procs > MaxSlots+64 {
+		return nil, fmt.Errorf("cannot create shared memory for %d slots and %d processes", slots, procs)
+	}
+	g := newGeometry(slots, procs)
+	fd, err := unix.MemfdCreate("pgexthost", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	file := os.NewFile(uintptr(fd), "shared memory")
+	if err := file.Truncate(int64(g.size)); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	// Nobody can shrink the file under a mapping and so kill its users with SIGBUS.
+	if _, err := unix.FcntlInt(file.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL); err != nil {
+		return nil, errors.Join(os.NewSyscallError("fcntl(F_ADD_SEALS)", err), file.Close())
+	}
+	s, err := mapSegment(file, g)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	s.initialise()
+	return s, nil
+}
+
+// Attach maps the segment that a descriptor inherited from the postmaster
+// holds, after checking that it is one, and of this program's layout. The
+// segment takes over the file.
+func Attach(file *os.File) (*Segment, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotSegment, os.NewSyscallError("fstat", err))
+	}
+	if st.Size < pageSize {
+		return nil, fmt.Errorf("%w: it has %d bytes", ErrNotSegment, st.Size)
+	}
+	first, err := unix.Mmap(int(file.Fd()), 0, pageSize, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotSegment, os.NewSyscallError("mmap", err))
+	}
+	g, err := checkHeader(headerView(first), st.Size)
+	if unmapErr := unix.Munmap(first); err != nil || unmapErr != nil {
+		return nil, errors.Join(err, unmapErr)
+	}
+	return mapSegment(file, g)
+}
+
+func checkHeader(h *header, fileSize int64) (geometry, error) {
+	switch {
+	case h.magic != magic:
+		return geometry{}, fmt.Errorf("%w: magic number is %#x", ErrNotSegment, h.magic)
+	case h.version != version:
+		return geometry{}, fmt.Errorf("%w: it has %d, this program has %d", ErrVersion, h.version, version)
+	case h.layoutHash != layoutHash():
+		return geometry{}, fmt.Errorf("%w: it has %#x, this program has %#x", ErrLayout, h.layoutHash, layoutHash())
+	case h.slotCount > MaxSlots || h.procCount > MaxSlots+64:
+		return geometry{}, fmt.Errorf("%w: it claims %d slots and %d processes", ErrNotSegment, h.slotCount, h.procCount)
+	}
+	g := newGeometry(int(h.slotCount), int(h.procCount))
+	if int64(g.size) != fileSize || h.slotsOffset != uint64(g.slotsOffset) || h.procsOffset != uint64(g.procsOffset) {
+		return geometry{}, fmt.Errorf("%w: it has %d bytes where its header needs %d", ErrNotSegment, fileSize, g.size)
+	}
+	return g, nil
+}
+
+func mapSegment(file *os.File, g geometry) (*Segment, error) {
+	mem, err := unix.Mmap(int(file.Fd()), 0, g.size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, os.NewSyscallError("mmap", err)
+	}
+	return &Segment{file: file, mem: mem, geo: g, head: headerView(mem), slots: slotsView(mem, g), procs: procsView(mem, g)}, nil
+}
+
+func (s *Segment) initialise() {
+	h := s.head
+	h.magic, h.version, h.headerSize, h.layoutHash = magic, version, pageSize, layoutHash()
+	h.size, h.slotsOffset, h.procsOffset = uint64(s.geo.size), uint64(s.geo.slotsOffset), uint64(s.geo.procsOffset)
+	h.slotCount, h.procCount = uint32(s.geo.slots), uint32(s.geo.procs) //nolint:gosec // bounded by MaxSlots
+	h.postmaster = int32(os.Getpid())                                   //nolint:gosec // pids fit
+	h.totalSlots.Store(h.slotCount)
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails, says its documentation
+	h.incarnation = binary.NativeEndian.Uint64(random[:])
+}
+
+// File returns the descriptor behind the segment, to be inherited by children.
+func (s *Segment) File() *os.File { return s.file }
+
+// Incarnation identifies this segment among all others: random, and new each
+// time shared memory is rebuilt. Handles carry it.
+func (s *Segment) Incarnation() uint64 { return s.head.incarnation }
+
+// PostmasterPid returns the process id of the segment's maker.
+func (s *Segment) PostmasterPid() int { return int(s.head.postmaster) }
+
+// Close unmaps the segment and closes its descriptor. Nothing obtained from it
+// may be used afterwards.
+func (s *Segment) Close() error {
+	mem := s.mem
+	s.mem, s.head, s.slots, s.procs = nil, nil, nil, nil
+	return errors.Join(unix.Munmap(mem), s.file.Close())
+}

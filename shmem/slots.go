@@ -1,0 +1,199 @@
+package shmem
+
+import "fmt"
+
+// Values of a slot's pid that are no process.
+const (
+	// InvalidPid says that the worker has not been started yet.
+	InvalidPid = -1
+	// DeadPid says that the worker is not running (any more).
+	DeadPid = 0
+)
+
+// Descriptor is a worker's description as the slots hold it: the C struct
+// BackgroundWorker without its function pointer.
+type Descriptor struct {
+	Name, Type, Library, Function     string
+	Flags                             uint32
+	StartTime, RestartTime, NotifyPid int32
+	MainArg                           int64
+	Extra                             [ExtraSize]byte
+}
+
+func (d *descriptor) store(from *Descriptor) {
+	putString(d.name[:], from.Name)
+	putString(d.typ[:], from.Type)
+	putString(d.library[:], from.Library)
+	putString(d.function[:], from.Function)
+	d.flags, d.startTime, d.restartTime, d.notifyPid = from.Flags, from.StartTime, from.RestartTime, from.NotifyPid
+	d.mainArg, d.extra = from.MainArg, from.Extra
+}
+
+func (d *descriptor) load() Descriptor {
+	return Descriptor{
+		Name: safeString(d.name[:]), Type: safeString(d.typ[:]),
+		Library: safeString(d.library[:]), Function: safeString(d.function[:]),
+		Flags: d.flags, StartTime: d.startTime, RestartTime: d.restartTime, NotifyPid: d.notifyPid,
+		MainArg: d.mainArg, Extra: d.extra,
+	}
+}
+
+// PostmasterSlots is the postmaster's side of the slot array. None of its
+// methods takes a lock or trusts what it reads. One goroutine of one process
+// uses it.
+type PostmasterSlots struct {
+	head  *header
+	slots []slot
+}
+
+// PostmasterSlots returns the postmaster's side of the slot array.
+func (s *Segment) PostmasterSlots() PostmasterSlots {
+	return PostmasterSlots{head: s.head, slots: s.slots}
+}
+
+// Len returns the number of slots as the postmaster knows it.
+func (p PostmasterSlots) Len() int { return len(p.slots) }
+
+// TotalSlots returns the number of slots as shared memory states it. Anything
+// but Len means that somebody has overwritten it.
+func (p PostmasterSlots) TotalSlots() int64 { return int64(p.head.totalSlots.Load()) }
+
+// InUse reports whether the slot is the postmaster's responsibility. All that
+// was written to the slot before it was handed over is visible once InUse has
+// returned true.
+func (p PostmasterSlots) InUse(i int) bool { return p.slots[i].inUse.Load() != 0 }
+
+// Terminate reports whether somebody asked for the slot's worker to end for
+// good.
+func (p PostmasterSlots) Terminate(i int) bool { return p.slots[i].terminate.Load() != 0 }
+
+// Descriptor copies the slot's descriptor defensively: a child may be writing
+// garbage over it at this moment.
+func (p PostmasterSlots) Descriptor(i int) Descriptor { return p.slots[i].worker.load() }
+
+// Init hands a slot to a statically registered worker, with generation 0. Only
+// valid before the first child exists. Mirrors BackgroundWorkerShmemInit.
+func (p PostmasterSlots) Init(i int, d Descriptor) {
+	s := &p.slots[i]
+	s.worker.store(&d)
+	s.terminate.Store(0)
+	s.pid.Store(InvalidPid)
+	s.generation.Store(0)
+	s.inUse.Store(1)
+}
+
+// SetPid reports the pid of the slot's worker, or DeadPid. Mirrors
+// ReportBackgroundWorkerPID without its notification.
+func (p PostmasterSlots) SetPid(i, pid int) { p.slots[i].pid.Store(int32(pid)) } //nolint:gosec // pids fit
+
+// Release gives the slot back to the backends. The count of terminated
+// parallel workers is raised before the slot becomes free, so that nobody sees
+// a free slot and a cap that is still reached. Mirrors the end of
+// ForgetBackgroundWorker.
+func (p PostmasterSlots) Release(i int, parallel bool) {
+	if parallel {
+		p.head.parallelTerminate.Add(1)
+	}
+	p.slots[i].inUse.Store(0)
+}
+
+// HandleStatus is what is known of the worker behind a slot and generation.
+// Mirrors BgwHandleStatus.
+type HandleStatus int
+
+// The statuses of a handle.
+const (
+	HandleStarted       HandleStatus = iota // BGWH_STARTED
+	HandleNotYetStarted                     // BGWH_NOT_YET_STARTED
+	HandleStopped                           // BGWH_STOPPED
+)
+
+// BackendSlots is the children's side of the slot array. Claim and
+// RequestTermination serialise on the slot lock; Pid takes none.
+type BackendSlots struct {
+	head  *header
+	slots []slot
+	self  int
+}
+
+// BackendSlots returns the children's side of the slot array for the process
+// self, whose pid the slot lock shows while it is held.
+func (s *Segment) BackendSlots(self int) BackendSlots {
+	return BackendSlots{head: s.head, slots: s.slots, self: self}
+}
+
+// Claim registers a worker in the first free slot. It returns false when there
+// is none, or when the worker is parallel and maxParallel of its kind are
+// registered and not yet terminated (the counters wrap). The caller wakes the
+// postmaster afterwards. Mirrors RegisterDynamicBackgroundWorker.
+func (b BackendSlots) Claim(d Descriptor, parallel bool, maxParallel uint32) (index int, generation uint64, ok bool) {
+	b.lock()
+	defer b.unlock()
+	if parallel && b.head.parallelRegister.Load()-b.head.parallelTerminate.Load() >= maxParallel {
+		return 0, 0, false
+	}
+	for i := range b.slots {
+		s := &b.slots[i]
+		if s.inUse.Load() != 0 {
+			continue
+		}
+		s.worker.store(&d)
+		s.pid.Store(InvalidPid)
+		generation = s.generation.Add(1)
+		s.terminate.Store(0)
+		if parallel {
+			b.head.parallelRegister.Add(1)
+		}
+		// Go's atomics are sequentially consistent: the postmaster that sees
+		// this store sees everything above it.
+		s.inUse.Store(1)
+		return i, generation, true
+	}
+	return 0, 0, false
+}
+
+// Pid returns the status of the worker behind slot index and generation, and
+// its pid if it is running. Without a lock, the generation is read on both
+// sides of the pid: a slot that was recycled in between counts as stopped.
+// Mirrors GetBackgroundWorkerPid.
+func (b BackendSlots) Pid(index int, generation uint64) (HandleStatus, int, error) {
+	if err := b.check(index); err != nil {
+		return HandleStopped, 0, err
+	}
+	s := &b.slots[index]
+	if s.generation.Load() != generation || s.inUse.Load() == 0 {
+		return HandleStopped, 0, nil
+	}
+	pid := int(s.pid.Load())
+	switch {
+	case s.generation.Load() != generation, pid == DeadPid, pid < InvalidPid:
+		return HandleStopped, 0, nil
+	case pid == InvalidPid:
+		return HandleNotYetStarted, 0, nil
+	}
+	return HandleStarted, pid, nil
+}
+
+// RequestTermination sets the slot's terminate flag unless the slot has been
+// recycled, and reports whether it did. The caller wakes the postmaster
+// afterwards. Mirrors TerminateBackgroundWorker.
+func (b BackendSlots) RequestTermination(index int, generation uint64) (bool, error) {
+	if err := b.check(index); err != nil {
+		return false, err
+	}
+	b.lock()
+	defer b.unlock()
+	s := &b.slots[index]
+	if s.generation.Load() != generation {
+		return false, nil
+	}
+	s.terminate.Store(1)
+	return true, nil
+}
+
+func (b BackendSlots) check(index int) error {
+	if index < 0 || index >= len(b.slots) {
+		return fmt.Errorf("background worker slot %d is out of range (0 .. %d)", index, len(b.slots)-1)
+	}
+	return nil
+}

@@ -1,0 +1,42 @@
+package shmem
+
+import (
+	"unsafe"
+)
+
+// The whole of the project's pointer casting is in this file: typed views of
+// mapped bytes. The mapping stays alive as long as the Segment (it is not
+// garbage-collected memory), holds no Go pointers, and every offset below comes
+// from a geometry that was checked against the mapping's length.
+
+const (
+	slotSize = int(unsafe.Sizeof(slot{}))
+	procSize = int(unsafe.Sizeof(proc{}))
+)
+
+// Compile-time proofs that the 64-bit atomics of every record of an array are
+// aligned and that the header fits its page: a negative array length does not
+// compile.
+var (
+	_ [0]byte = [slotSize % 8]byte{}
+	_ [0]byte = [procSize % 8]byte{}
+	_         = [pageSize - int(unsafe.Sizeof(header{}))]byte{}
+)
+
+func headerView(mem []byte) *header {
+	return (*header)(unsafe.Pointer(unsafe.SliceData(mem)))
+}
+
+func slotsView(mem []byte, g geometry) []slot {
+	if g.slots == 0 {
+		return nil
+	}
+	return unsafe.Slice((*slot)(unsafe.Pointer(&mem[g.slotsOffset])), g.slots)
+}
+
+func procsView(mem []byte, g geometry) []proc {
+	if g.procs == 0 {
+		return nil
+	}
+	return unsafe.Slice((*proc)(unsafe.Pointer(&mem[g.procsOffset])), g.procs)
+}
