@@ -2,13 +2,11 @@ package plugins
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/pgexthost/pgexthost/internal/guc"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
@@ -24,7 +22,8 @@ type Worker struct {
 	latch    shmem.Latch
 	alarm    *shmem.Alarm
 	log      *elog.Logger
-	settings *settings
+	settings *ownSettings
+	loader   *loader
 
 	ctx    context.Context // ends on SIGTERM and on postmaster death
 	cancel context.CancelCauseFunc
@@ -91,7 +90,7 @@ const (
 // ShowSetting returns the value of a setting of the host or of a loaded
 // library, as SHOW prints it. It returns an error with SQLSTATE 42704 if there
 // is none of that name.
-func (w *Worker) ShowSetting(name string) (string, error) { return w.settings.show(name) }
+func (w *Worker) ShowSetting(name string) (string, error) { return w.settings.store.Show(name) }
 
 // ConfigReloadPending reports whether SIGHUP has arrived since the last call,
 // if SignalHandlerForConfigReload was installed for it, and forgets it.
@@ -101,14 +100,7 @@ func (w *Worker) ConfigReloadPending() bool { return w.reload.Swap(false) }
 // setting that may change while running its new value. What is wrong in them
 // is logged; the settings keep their values then. Mirrors
 // ProcessConfigFile(PGC_SIGHUP).
-func (w *Worker) ProcessConfigFile() {
-	for _, report := range w.settings.reload() {
-		// As in PostgreSQL, only the postmaster tells the operator; the
-		// children read the same file and would say it once each.
-		report.Level = elog.Debug2
-		w.log.Emit(report)
-	}
-}
+func (w *Worker) ProcessConfigFile() { w.settings.reload() }
 
 // ShutdownRequestPending reports whether SIGTERM has arrived, if
 // SignalHandlerForShutdownRequest was installed for it.
@@ -134,18 +126,3 @@ func (w *Worker) SetServerState(state shmem.ServerState, started time.Time) {
 // ErrPostmasterDied is the cause of the end of a worker's context when the
 // host is gone.
 var ErrPostmasterDied = elog.New(elog.Fatal, elog.AdminShutdown, "terminating background worker because the postmaster died")
-
-// ReservedSettings hides the settings type from other packages.
-type settings struct {
-	store      *guc.Store
-	configFile string
-	cmdline    []guc.Item
-}
-
-func (s *settings) show(name string) (string, error) { return s.store.Show(name) }
-
-func (s *settings) reload() []*elog.ErrorData {
-	return nil
-}
-
-var _ = fmt.Sprint

@@ -17,13 +17,13 @@
 //
 // The life of a slot, where in_use hands the slot over between the two sides:
 //
-//	            Claim (slot lock): descriptor, pid = -1,
-//	            generation+1, terminate = 0, then in_use = 1
-//	  backends ────────────────────────────────────────────► postmaster
-//	  in_use=0                                                in_use=1
-//	     ▲       Release: parallel counter, then in_use = 0      │
-//	     └───────────────────────────────────────────────────────┘
-//	  pid, while in use:  -1 not yet started → n running ⇄ 0 not running
+//	          Claim (slot lock): descriptor, pid = -1,
+//	          generation+1, terminate = 0, then in_use = 1
+//	backends ────────────────────────────────────────────► postmaster
+//	in_use=0                                                in_use=1
+//	   ▲       Release: parallel counter, then in_use = 0      │
+//	   └───────────────────────────────────────────────────────┘
+//	pid, while in use:  -1 not yet started → n running ⇄ 0 not running
 //
 // Invariants:
 //

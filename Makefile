@@ -1,0 +1,47 @@
+# Everything but "race" is built without cgo.
+export CGO_ENABLED := 0
+
+GO            ?= go
+GOLANGCI_LINT := v2.15.0
+TOOLS         := $(CURDIR)/.tools
+TESTFLAGS     ?=
+COUNT         ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test race lint bench fuzz postgres clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build bin/pgexthost, statically linked
+	@$(GO) build -trimpath -o bin/ ./cmd/pgexthost
+
+demo: build postgres ## See worker_spi work, end to end, against a private server
+	@bin/pgexthost demo
+
+test: build postgres ## Run all tests, with real processes and a real server (COUNT=20 repeats)
+	$(GO) test -count=$(COUNT) $(TESTFLAGS) ./...
+
+race: build postgres ## Run all tests under the race detector (needs gcc)
+	CGO_ENABLED=1 $(GO) test -race -count=$(COUNT) $(TESTFLAGS) ./...
+
+lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT) ## Run the linters, and check what no linter knows
+	@$< run
+	@scripts/check-rules
+
+bench: postgres ## Run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## Run each fuzz target for a while (FUZZTIME=30s)
+	@scripts/fuzz $(or $(FUZZTIME),10s)
+
+postgres: # Make sure that there is a PostgreSQL server to test against
+	@$(GO) run ./internal/localpg/findpg >/dev/null 2>&1 || scripts/install-postgres
+	@$(GO) run ./internal/localpg/findpg
+
+$(TOOLS)/golangci-lint-$(GOLANGCI_LINT):
+	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT)
+	@mv $(TOOLS)/golangci-lint $@
+
+clean: ## Remove what was built
+	rm -rf bin .tools

@@ -1,0 +1,103 @@
+// Command pgexthost is the extension host: it runs PostgreSQL background
+// workers written in Go outside the server.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"github.com/pgexthost/pgexthost/connect/servermonitor"
+	"github.com/pgexthost/pgexthost/internal/version"
+	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/workerspi"
+)
+
+func main() {
+	plugins.Register(workerspi.Library())
+	plugins.RegisterAuxiliary(servermonitor.Name, servermonitor.Main)
+	if plugins.IsChild() {
+		plugins.RunChild()
+	}
+	err := run(context.Background(), os.Args[1:])
+	complain(os.Stderr, err)
+	os.Exit(exitCode(err))
+}
+
+// command is one subcommand.
+type command struct {
+	name    string
+	summary string
+	run     func(ctx context.Context, args []string) error
+}
+
+func commands() []command {
+	return []command{
+		{"init", "make a data directory", runInit},
+		{"run", "run the host in the foreground", runRun},
+		{"demo", "see worker_spi work, end to end", runDemo},
+	}
+}
+
+// run is the whole program, save for the exit code.
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		printUsage(os.Stderr)
+		return exitStatus(1)
+	}
+	switch args[0] {
+	case "--help", "-?", "-h", "help":
+		printUsage(os.Stdout)
+		return nil
+	case "--version", "-V", "version":
+		fmt.Printf("pgexthost %s (background workers of PostgreSQL %d)\n", version.Number, version.Personality)
+		return nil
+	}
+	for _, c := range commands() {
+		if c.name == args[0] {
+			err := c.run(ctx, args[1:])
+			if errors.Is(err, pflag.ErrHelp) {
+				return nil // it has been printed
+			}
+			return err
+		}
+	}
+	return usageError("unrecognized command \"%s\"", args[0])
+}
+
+// exitStatus is an error that has been reported already.
+type exitStatus int
+
+func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+func exitCode(err error) int {
+	var status exitStatus
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	}
+	return 1
+}
+
+// complain reports an error as PostgreSQL's client programs do.
+func complain(w io.Writer, err error) {
+	var status exitStatus
+	if err == nil || errors.As(err, &status) {
+		return
+	}
+	report := elog.AsErrorData(err, elog.Error)
+	fmt.Fprintf(w, "pgexthost: error: %s\n", report.Message)
+	if report.Detail != "" {
+		fmt.Fprintf(w, "pgexthost: detail: %s\n", report.Detail)
+	}
+	if report.Hint != "" {
+		fmt.Fprintf(w, "pgexthost: hint: %s\n", report.Hint)
+	}
+}

@@ -1,0 +1,71 @@
+package connect
+
+import (
+	"context"
+	"errors"
+	"net"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// Conn is a session with the server: a pgx connection, and what the host needs
+// to know of it. Like pgx's, it is for one goroutine at a time, except for
+// CancelRequest.
+//
+// A statement whose context ends is cancelled on the server and returns
+// SQLSTATE 57014; the session survives, unless the server does not answer
+// within two seconds.
+type Conn struct {
+	*pgx.Conn
+	databaseOID uint32
+	address     string
+}
+
+var _ plugins.Session = (*Conn)(nil)
+
+// Database returns the name of the database.
+func (c *Conn) Database() string { return c.Config().Database }
+
+// DatabaseOID returns the database's OID. Mirrors MyDatabaseId.
+func (c *Conn) DatabaseOID() uint32 { return c.databaseOID }
+
+// User returns the name of the role that the session has logged in as.
+func (c *Conn) User() string { return c.Config().User }
+
+// ServerVersion returns the server's version as it reports it, such as
+// "15.18 (Debian 15.18-1)".
+func (c *Conn) ServerVersion() string { return c.PgConn().ParameterStatus("server_version") }
+
+// Address returns the path of the socket or the address and port that the
+// session is with, which is one of several where the settings give several.
+func (c *Conn) Address() string { return c.address }
+
+// BackendPid returns the process id of the server's side of the session, as
+// pg_stat_activity shows it.
+func (c *Conn) BackendPid() int { return int(c.PgConn().PID()) }
+
+// CancelRequest asks the server to cancel the statement that runs, if one does;
+// it then fails with 57014 "canceling statement due to user request" and the
+// session goes on. It may be called from any goroutine and returns when the
+// server has taken note. The runtime calls it on SIGINT. Mirrors
+// StatementCancelHandler, and PQcancel.
+func (c *Conn) CancelRequest(ctx context.Context) error { return c.PgConn().CancelRequest(ctx) }
+
+// Close says goodbye to the server. The runtime calls it at the end of the
+// process; a main function need not. Closing a closed session does nothing.
+func (c *Conn) Close(ctx context.Context) error { return c.Conn.Close(ctx) }
+
+// DescribeError turns an error of this session into the report that the log
+// shows when main returns it: the server's own words, SQLSTATE, DETAIL and HINT.
+// A network error counts as the loss of this session (08006) if it is lost.
+func (c *Conn) DescribeError(err error) *elog.ErrorData {
+	e := AsErrorData(err, elog.Error)
+	var network *net.OpError
+	if e != nil && e.Code == elog.InternalError && c.IsClosed() && errors.As(err, &network) {
+		e.Code = elog.ConnectionFailure
+	}
+	return e
+}

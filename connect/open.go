@@ -1,0 +1,106 @@
+package connect
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// maxApplicationName is NAMEDATALEN without the NUL, in bytes.
+const maxApplicationName = plugins.NameDataLen - 1
+
+// Open opens a session that is not a worker's, with the maintenance database.
+// What is left of an application name beyond 63 bytes is dropped.
+//
+// If ctx is cancelled, Open returns its cause. Any other error is an
+// *elog.ErrorData with level FATAL: the server's words and SQLSTATE, which wrap
+// its *pgconn.PgError; or 08001 "could not connect to server: …".
+func Open(ctx context.Context, c *Config, applicationName string, opts ...Option) (*Conn, error) {
+	return c.open(ctx, client{name: applicationName}, newOptions(opts))
+}
+
+// client is whom a session is for.
+type client struct {
+	name   string                                          // becomes application_name
+	report func(state plugins.ActivityState, query string) // or nil
+	notice func(e *elog.ErrorData)                         // or nil
+}
+
+func (c *Config) open(ctx context.Context, cl client, o options) (*Conn, error) {
+	config := c.pgx.Copy()
+	config.RuntimeParams["application_name"] = truncateName(cl.name)
+	config.RuntimeParams["client_encoding"] = "UTF8"
+	if cl.notice != nil {
+		config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { cl.notice(noticeReport(n)) }
+	}
+	if cl.report != nil {
+		config.Tracer = &activityTracer{cl.report}
+	}
+	wire := prepareWire(config, o.cancelRequests)
+	established, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, c.openError(ctx, err)
+	}
+	conn := &Conn{Conn: established, address: wire.pin()}
+	if conn.databaseOID, err = prepareSession(ctx, established, o.setup(config.RuntimeParams)); err != nil {
+		_ = established.Close(ctx)
+		return nil, c.openError(ctx, err)
+	}
+	return conn, nil
+}
+
+func (c *Config) openError(ctx context.Context, err error) error {
+	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return context.Cause(ctx)
+	}
+	return c.failure(err)
+}
+
+// prepareSession runs the set-up statement in one round trip, without the
+// extended protocol: it is never run again.
+func prepareSession(ctx context.Context, c *pgx.Conn, setup string) (databaseOID uint32, err error) {
+	results, err := c.PgConn().Exec(ctx, setup).ReadAll()
+	if err != nil {
+		return 0, err
+	}
+	if len(results) != 1 || len(results[0].Rows) != 1 {
+		return 0, errors.New("server sent an unexpected answer")
+	}
+	oid, err := strconv.ParseUint(string(results[0].Rows[0][0]), 10, 32)
+	return uint32(oid), err
+}
+
+// truncateName cuts a name to what the server keeps of it, between characters.
+func truncateName(name string) string {
+	if len(name) <= maxApplicationName {
+		return name
+	}
+	end := maxApplicationName
+	for end > 0 && !utf8.RuneStart(name[end]) {
+		end--
+	}
+	return name[:end]
+}
+
+// noticeReport turns a notice of the server into a report for the log, where
+// log_min_messages decides, as it does for a worker inside the server.
+func noticeReport(n *pgconn.Notice) *elog.ErrorData {
+	severity := n.SeverityUnlocalized
+	if severity == "" {
+		severity = n.Severity
+	}
+	level, known := elog.ParseLevel(severity)
+	if !known || level >= elog.Error {
+		level = elog.Warning
+	}
+	return &elog.ErrorData{
+		Level: level, Code: elog.SQLState(n.Code), Message: n.Message, Detail: n.Detail, Hint: n.Hint, Context: n.Where,
+	}
+}

@@ -1,0 +1,128 @@
+package connect
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Option changes how a session is opened.
+type Option func(*options)
+
+type options struct {
+	keepTimeouts   bool
+	cancelRequests bool
+	settings       map[string]string
+}
+
+func newOptions(list []Option) options {
+	o := options{cancelRequests: true, settings: make(map[string]string)}
+	for _, set := range list {
+		set(&o)
+	}
+	return o
+}
+
+// KeepTimeouts leaves statement_timeout, idle_in_transaction_session_timeout
+// and idle_session_timeout as the server, the role or the database has set
+// them. Without it they are 0 in a new session, because such limits are meant
+// for people and applications; a value in the connection settings counts in any
+// case. lock_timeout and transaction_timeout are never touched.
+func KeepTimeouts() Option { return func(o *options) { o.keepTimeouts = true } }
+
+// WithSetting sets a run-time parameter of the server for the session, with
+// precedence over the connection settings, the role and the database. If the
+// server refuses it, the session is not opened.
+func WithSetting(name, value string) Option {
+	return func(o *options) { o.settings[name] = value }
+}
+
+// WithoutCancelRequests makes the end of a context break off the wait for the
+// server's answer at once, without telling the server. It suits a session that
+// only looks or listens: a wait for notifications can be broken off and
+// repeated, whereas a statement that is broken off loses the session.
+func WithoutCancelRequests() Option { return func(o *options) { o.cancelRequests = false } }
+
+// timeouts are the limits that a new session is freed from.
+var timeouts = []string{"statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"}
+
+// setup returns the one statement that prepares a new session. It also asks for
+// the database's OID.
+func (o options) setup(params map[string]string) string {
+	settings := make(map[string]string)
+	if !o.keepTimeouts {
+		given := givenSettings(params)
+		for _, name := range timeouts {
+			if !given[name] {
+				settings[name] = "0"
+			}
+		}
+	}
+	maps.Copy(settings, o.settings)
+
+	var b strings.Builder
+	b.WriteString("SELECT d.oid")
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		b.WriteString(", pg_catalog.set_config(" + quoteLiteral(name) + ", " + quoteLiteral(settings[name]) + ", false)")
+	}
+	b.WriteString(" FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()")
+	return b.String()
+}
+
+// quoteLiteral writes a string constant that means the same whatever
+// standard_conforming_strings is.
+func quoteLiteral(s string) string {
+	return " E'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(s) + "'"
+}
+
+// givenSettings returns the names of the server's settings that the connection
+// settings set, by themselves or within "options".
+func givenSettings(params map[string]string) map[string]bool {
+	given := make(map[string]bool)
+	for name := range params {
+		given[strings.ToLower(name)] = true
+	}
+	expectName := false
+	for _, word := range splitOptions(params["options"]) {
+		name, isOption := word, expectName
+		for _, prefix := range []string{"--", "-c"} {
+			if rest, found := strings.CutPrefix(word, prefix); found && !expectName {
+				name, isOption = rest, true
+				break
+			}
+		}
+		expectName = isOption && name == ""
+		name, _, _ = strings.Cut(name, "=")
+		if isOption && name != "" {
+			given[strings.ToLower(strings.ReplaceAll(name, "-", "_"))] = true
+		}
+	}
+	return given
+}
+
+// splitOptions splits at white space that no backslash precedes, as the
+// server's pg_split_opts does.
+func splitOptions(s string) []string {
+	var words []string
+	var word strings.Builder
+	inWord := false
+	for i := 0; i < len(s); i++ {
+		if strings.IndexByte(" \t\n\v\f\r", s[i]) >= 0 {
+			if inWord {
+				words = append(words, word.String())
+			}
+			word.Reset()
+			inWord = false
+			continue
+		}
+		if s[i] == '\\' && i+1 < len(s) {
+			i++
+		}
+		inWord = true
+		word.WriteByte(s[i])
+	}
+	if inWord {
+		words = append(words, word.String())
+	}
+	return words
+}

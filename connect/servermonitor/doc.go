@@ -1,0 +1,38 @@
+// Package servermonitor watches the real PostgreSQL server on the host's
+// behalf. [Main] is the main function of an auxiliary process: it keeps one
+// session with the maintenance database and publishes what that tells about the
+// server, as a PostgreSQL's own startup process tells its postmaster.
+//
+// # States
+//
+//	                      session opened, in recovery
+//	          ┌────────────────────────────────────────────► standby ─┐
+//	          │                                                 │     │ session lost,
+//	unreachable ◄──────── session lost, or no answer ────────── │ ──► │ or no answer
+//	  ▲     │ │                                                 │ promoted
+//	  │     │ └───────────────────────────────────────────────► ▼
+//	  │     │ 57P03          session opened, not in recovery  read-write
+//	  │     ▼                                                   ▲
+//	  └─ starting ──────────────────────────────────────────────┘
+//
+// Unreachable is also a server that answers, but lets nobody in: a wrong
+// password, no such database, too many connections. What keeps workers from
+// starting is all the same; the log says which it is.
+//
+// # Pieces
+//
+//   - prober: opens the session and asks it ([Prober], [Session]).
+//   - machine: pure; from what was found to the state to publish, the line to
+//     log and the time to wait. Every rule above is tested without a server.
+//   - monitor: the loop that joins them with the process's latch.
+//
+// # Invariants
+//
+//   - The loss of the session is noticed at once, since the process reads from
+//     it while it waits; a promotion within a second; a server that hangs within
+//     two times 10 seconds.
+//   - One log line when the state changes, and one for each new reason why the
+//     server cannot be used; none for each attempt.
+//   - No wait outlasts the postmaster, and setting the latch ends every pause
+//     between two looks: "look again now".
+package servermonitor

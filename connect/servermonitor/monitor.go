@@ -1,0 +1,150 @@
+package servermonitor
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
+)
+
+// Name is what the host calls the process.
+const Name = "server monitor"
+
+// Main is the main function of the process. It returns when ctx ends, or with
+// plugins.ErrPostmasterDied. Setting the process's latch makes it look at the
+// server at once; SIGHUP makes it read the settings and, if server_conninfo has
+// changed, connect anew.
+func Main(ctx context.Context, w *plugins.Worker) error {
+	if err := w.HandleSignal(unix.SIGHUP, plugins.SignalHandlerForConfigReload); err != nil {
+		return err
+	}
+	m := &monitor{process: w, prober: Prober{AnswerLimit: answerLimit}, machine: machine{jitter: rand.Float64}}
+	return m.run(ctx)
+}
+
+// process is what the monitor needs of *plugins.Worker.
+type process interface {
+	WaitLatch(ctx context.Context, events plugins.WakeEvents, timeout time.Duration, ev plugins.WaitEvent) (plugins.WakeEvents, error)
+	SetLatch()
+	ResetLatch()
+	ServerConninfo() string
+	ConfigReloadPending() bool
+	ProcessConfigFile()
+	SetServerState(state shmem.ServerState, started time.Time)
+	Ereport(e *elog.ErrorData)
+}
+
+// opener is Prober, as far as the loop is concerned.
+type opener interface {
+	Open(ctx context.Context, conninfo string) (Session, error)
+}
+
+// monitor is the loop: look, publish, log, wait.
+type monitor struct {
+	process process
+	prober  opener
+	machine machine
+
+	conninfo string
+	session  Session // nil: none is open
+	lost     error   // why the session was lost during the last wait
+}
+
+func (m *monitor) run(ctx context.Context) error {
+	m.conninfo = m.process.ServerConninfo()
+	defer m.drop()
+	for {
+		s := m.look(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if s.publish {
+			m.process.SetServerState(s.state, s.started)
+		}
+		if s.report != nil {
+			m.process.Ereport(s.report)
+		}
+		if err := m.wait(ctx, s.pause); err != nil {
+			return err
+		}
+		if m.process.ConfigReloadPending() {
+			m.reload()
+		}
+	}
+}
+
+// look finds out about the server, over the open session or a new one.
+func (m *monitor) look(ctx context.Context) step {
+	err := m.lost
+	var facts Facts
+	if err == nil && m.session == nil {
+		m.session, err = m.prober.Open(ctx, m.conninfo)
+	}
+	if err == nil {
+		facts, err = m.session.Look(ctx)
+	}
+	m.lost = nil
+	if err != nil {
+		m.drop()
+		return m.machine.failed(err)
+	}
+	return m.machine.found(facts)
+}
+
+// wait passes the time until the next look: until the pause is over, the latch
+// is set, or the session is lost.
+func (m *monitor) wait(ctx context.Context, pause time.Duration) error {
+	stop := m.awaitLoss(ctx)
+	happened, err := m.process.WaitLatch(ctx, plugins.LatchSet|plugins.Timeout|plugins.PostmasterDeath, pause, waitEvent)
+	stop()
+	m.process.ResetLatch()
+	if happened&plugins.PostmasterDeath != 0 {
+		return plugins.ErrPostmasterDied
+	}
+	return err
+}
+
+var waitEvent = plugins.WaitEvent{Class: shmem.WaitClassActivity, Name: "ServerMonitorMain"}
+
+// awaitLoss reads from the session, if there is one, until stop is called; the
+// loss of the session sets the latch.
+func (m *monitor) awaitLoss(ctx context.Context) (stop func()) {
+	if m.session == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if m.lost = m.session.AwaitLoss(ctx); m.lost != nil {
+			m.process.SetLatch()
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+func (m *monitor) reload() {
+	m.process.ProcessConfigFile()
+	conninfo := m.process.ServerConninfo()
+	if conninfo == m.conninfo {
+		return
+	}
+	m.conninfo, m.lost = conninfo, nil
+	m.drop()
+	m.machine.reconfigured()
+}
+
+func (m *monitor) drop() {
+	if m.session != nil {
+		m.session.Close()
+	}
+	m.session = nil
+}

@@ -1,0 +1,124 @@
+package servermonitor
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strconv"
+	"time"
+
+	"github.com/pgexthost/pgexthost/connect"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// ApplicationName is how the monitor shows in the server's pg_stat_activity.
+const ApplicationName = "pgexthost server monitor"
+
+// answerLimit is how long the server may take to let the monitor in, or to
+// answer a question that needs no lock and no disk.
+const answerLimit = 10 * time.Second
+
+// Facts are what a session tells about the server.
+type Facts struct {
+	InRecovery bool
+	Started    time.Time // pg_postmaster_start_time()
+	Version    string
+	Where      string // with whom the session is, as a sentence's part
+}
+
+// Session is an open session of the monitor. It is for one goroutine at a time.
+type Session interface {
+	// Look asks the server for the facts. With an error the session is of no
+	// further use.
+	Look(ctx context.Context) (Facts, error)
+	// AwaitLoss blocks until the session is lost and returns why, or nil if ctx
+	// ends first.
+	AwaitLoss(ctx context.Context) error
+	// Close says goodbye, if the server listens.
+	Close()
+}
+
+// Prober opens the monitor's sessions.
+type Prober struct {
+	// AnswerLimit bounds each exchange with the server.
+	AnswerLimit time.Duration
+}
+
+// Open opens a session with the maintenance database of a conninfo. Errors are
+// those of connect.ParseConninfo and connect.Open.
+func (p Prober) Open(ctx context.Context, conninfo string) (Session, error) {
+	config, err := connect.ParseConninfo(conninfo)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.AnswerLimit)
+	defer cancel()
+	conn, err := connect.Open(ctx, config, ApplicationName, connect.WithoutCancelRequests())
+	if err != nil {
+		return nil, err
+	}
+	return &session{conn: conn, limit: p.AnswerLimit}, nil
+}
+
+type session struct {
+	conn  *connect.Conn
+	limit time.Duration
+}
+
+// question asks for everything in one round trip. Extract gives a number on
+// purpose: a timestamp would be written in the style and zone of the session.
+const question = `SELECT pg_catalog.pg_is_in_recovery(), ` +
+	`(extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::pg_catalog.int8`
+
+func (s *session) Look(ctx context.Context) (Facts, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.limit)
+	defer cancel()
+	results, err := s.conn.PgConn().Exec(ctx, question).ReadAll()
+	if err != nil {
+		if ctx.Err() != nil {
+			err = elog.New(elog.Error, elog.ConnectionFailure, "server does not answer").WithCause(err)
+		}
+		return Facts{}, err
+	}
+	if len(results) != 1 || len(results[0].Rows) != 1 {
+		return Facts{}, elog.New(elog.Error, elog.ProtocolViolation, "server sent an unexpected answer")
+	}
+	row := results[0].Rows[0]
+	started, err := strconv.ParseInt(string(row[1]), 10, 64)
+	if err != nil {
+		return Facts{}, elog.New(elog.Error, elog.ProtocolViolation, "server sent an unexpected answer").WithCause(err)
+	}
+	return Facts{
+		InRecovery: string(row[0]) == "t", Started: time.UnixMicro(started),
+		Version: s.conn.ServerVersion(), Where: s.where(),
+	}, nil
+}
+
+func (s *session) where() string {
+	place := "at " + s.conn.Address()
+	if path.IsAbs(s.conn.Address()) {
+		place = fmt.Sprintf("on socket \"%s\"", s.conn.Address())
+	}
+	return fmt.Sprintf("%s, database \"%s\", user \"%s\"", place, s.conn.Database(), s.conn.User())
+}
+
+func (s *session) AwaitLoss(ctx context.Context) error {
+	for {
+		err := s.conn.PgConn().WaitForNotification(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// goodbyeLimit is how long a server may take to hear the goodbye.
+const goodbyeLimit = time.Second
+
+func (s *session) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), goodbyeLimit)
+	defer cancel()
+	_ = s.conn.Close(ctx)
+}

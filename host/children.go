@@ -1,0 +1,182 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/host/postmaster"
+	"github.com/pgexthost/pgexthost/internal/guc"
+	"github.com/pgexthost/pgexthost/internal/handshake"
+	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
+)
+
+// children are the processes of the host and what starting one takes. The event
+// loop owns it.
+type children struct {
+	spawner  *spawner
+	segment  *shmem.Segment
+	alarm    *shmem.Alarm
+	lifeline [2]*os.File // the reading end is inherited, the writing end is never
+	dir      *dataDir
+	exe      string
+	title    string // what every process title starts with
+	env      []string
+	log      *elog.Logger
+	post     func(any) // delivers an event to the loop, from any goroutine
+
+	byID    map[postmaster.ChildID]*process
+	records []bool // which process records are taken
+}
+
+// What the goroutines of children tell the event loop.
+type (
+	started struct {
+		child   postmaster.ChildID
+		index   int
+		socket  *os.File
+		startup handshake.Startup
+		result  spawned
+	}
+	shakenHands struct {
+		child postmaster.ChildID
+		err   error
+	}
+	exited    struct{ child postmaster.ChildID }
+	goneQuiet struct {
+		child postmaster.ChildID
+		err   error
+	}
+)
+
+// executable is how the host starts itself again, even after its file has been
+// replaced or removed.
+const executable = "/proc/self/exe"
+
+// start asks the spawner for a new process. The answer arrives as a started
+// event, whatever happens.
+func (c *children) start(id postmaster.ChildID, kind shmem.ProcKind, name string, startup handshake.Startup) {
+	index := slices.Index(c.records, false)
+	if index < 0 {
+		// There is a record for every slot, auxiliary process and preload child.
+		c.post(started{child: id, index: -1, result: spawned{err: errors.New("no process record is free")}})
+		return
+	}
+	ours, theirs, err := newSocketPair()
+	if err != nil {
+		c.post(started{child: id, index: -1, result: spawned{err: err}})
+		return
+	}
+	c.records[index] = true
+	c.segment.Proc(index).Reset(kind)
+	startup.Protocol, startup.LayoutHash, startup.Kind, startup.Proc = handshake.ProtocolVersion, shmem.LayoutHash(), kind, index
+	c.spawner.requests <- spawnRequest{
+		path: c.exe, title: c.title + name, env: c.env, dir: c.dir.path,
+		files: []*os.File{nil, os.Stderr, os.Stderr, c.segment.File(), c.lifeline[0], c.alarm.File(), theirs, c.dir.lock},
+		done: func(result spawned) {
+			_ = theirs.Close()
+			c.post(started{child: id, index: index, socket: ours, startup: startup, result: result})
+		},
+	}
+}
+
+// born takes the new process into the books: its exit is watched from now on.
+// The child itself waits for its start-up message, which greet sends.
+func (c *children) born(ev started) *process {
+	if ev.result.err != nil {
+		if ev.index >= 0 {
+			c.records[ev.index] = false
+			_ = ev.socket.Close()
+		}
+		return nil
+	}
+	p := &process{
+		id: ev.child, pid: ev.result.pid, index: ev.index, record: c.segment.Proc(ev.index), socket: ev.socket,
+		auxiliary: ev.startup.Auxiliary,
+		pidfd:     os.NewFile(uintptr(ev.result.pidfd), "pidfd"),
+	}
+	p.record.SetPid(p.pid)
+	c.byID[p.id] = p
+	go func() {
+		if err := awaitExit(p.pidfd); err != nil {
+			c.log.Logf(elog.Log, "could not watch process %d: %v", p.pid, err)
+		}
+		c.post(exited{p.id})
+	}()
+	return p
+}
+
+// greet shakes hands with a child, beside the event loop.
+func (c *children) greet(p *process, startup handshake.Startup) {
+	go func() { c.post(shakenHands{p.id, shakeHands(p.socket, &startup)}) }()
+}
+
+// reject puts an end to a child that failed the handshake.
+func (c *children) reject(id postmaster.ChildID, err error) {
+	p := c.byID[id]
+	if p == nil || err == nil {
+		return
+	}
+	if isGone(err) {
+		time.AfterFunc(goneGrace, func() { c.post(goneQuiet{id, err}) })
+		return
+	}
+	c.fail(id, err)
+}
+
+func (c *children) fail(id postmaster.ChildID, err error) {
+	if p := c.byID[id]; p != nil {
+		p.failure = fmt.Errorf("handshake failed: %w", err)
+		_ = unix.Kill(-p.pid, unix.SIGKILL)
+	}
+}
+
+// buried takes a process that has exited out of the books and returns what the
+// core wants to know about its end.
+func (c *children) buried(id postmaster.ChildID) (postmaster.Exited, bool) {
+	p := c.byID[id]
+	if p == nil {
+		return postmaster.Exited{}, false
+	}
+	status, err := reap(p.pid)
+	if err != nil {
+		// Somebody else has reaped our child: all that is left to know is that
+		// it is gone.
+		c.log.Logf(elog.Log, "could not collect exit status of process %d: %v", p.pid, err)
+		status = postmaster.ExitStatus{Code: 1}
+	}
+	ev := postmaster.Exited{
+		Child: id, Pid: p.pid, Status: status, Failure: p.failure,
+		Ready: p.record.Ready(), Clean: p.record.Clean(), SQLState: p.record.ExitSQLState(),
+	}
+	if !ev.Clean { // a process that ends in order was running nothing any more
+		ev.Activity = p.record.Activity().Query
+	}
+	p.record.SetPid(0)
+	_ = p.pidfd.Close()
+	_ = p.socket.Close()
+	c.records[p.index] = false
+	delete(c.byID, id)
+	return ev, true
+}
+
+// poke sets the latch of an auxiliary process, if it runs.
+func (c *children) poke(auxiliary string) {
+	for _, p := range c.byID {
+		if p.auxiliary == auxiliary {
+			p.record.Latch().Set()
+		}
+	}
+}
+
+// workerStartup is the start-up message of a worker.
+func workerStartup(w plugins.BackgroundWorker, preload []string, items []guc.Item, configFile string) handshake.Startup {
+	d := w.Descriptor()
+	return handshake.Startup{Worker: &d, Preload: preload, Settings: items, ConfigFile: configFile}
+}

@@ -1,0 +1,221 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/host/postmaster"
+	"github.com/pgexthost/pgexthost/internal/guc"
+	"github.com/pgexthost/pgexthost/internal/settings"
+	"github.com/pgexthost/pgexthost/internal/version"
+	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
+)
+
+// Options say how to run a host.
+type Options struct {
+	// DataDir is a directory that Init has made.
+	DataDir string
+	// Settings are those of the command line: "name=value" each. They outrank
+	// the configuration file.
+	Settings []string
+}
+
+// Run is the life of a host, in the foreground, until it is told to stop by
+// SIGTERM, SIGINT or SIGQUIT, or by the end of ctx, which counts as SIGINT. It
+// logs on standard error and returns the exit code of the process: 0 after an
+// orderly shutdown, 1 if the host could not start or go on. One process can run
+// one host at a time, since signals are the process's.
+//
+// The program that calls Run must call plugins.RunChild first thing if
+// plugins.IsChild says so: the host starts its children from the same program.
+func Run(ctx context.Context, opts Options) int {
+	log := elog.NewLogger(os.Stderr)
+	log.Identify("", "postmaster")
+	h := &host{ctx: ctx, opts: opts, log: log, events: make(chan any, 64), stopped: make(chan struct{})}
+	defer h.tearDown()
+	if err := h.setUp(); err != nil {
+		report := elog.AsErrorData(err, elog.Fatal)
+		log.Emit(report)
+		return 1
+	}
+	return h.loop()
+}
+
+// host is a running host: the shell around the pure core. The goroutine that
+// called Run owns all of it; others only post events.
+type host struct {
+	ctx  context.Context
+	opts Options
+	log  *elog.Logger
+
+	dir      *dataDir
+	store    *guc.Store
+	preload  []string
+	segment  *shmem.Segment
+	alarm    *shmem.Alarm
+	children *children
+	machine  *postmaster.Machine
+	signals  chan os.Signal
+	events   chan any
+	stopped  chan struct{} // closed when nobody reads events any more
+	exitCode int
+	finished bool
+}
+
+// post delivers an event to the loop, from any goroutine.
+func (h *host) post(ev any) {
+	select {
+	case h.events <- ev:
+	case <-h.stopped:
+	}
+}
+
+// setUp does all that must succeed before the first worker is started.
+func (h *host) setUp() error {
+	h.catchSignals()
+	var err error
+	if h.dir, err = openDataDir(h.opts.DataDir); err != nil {
+		return err
+	}
+	if err := h.readSettings(); err != nil {
+		return err
+	}
+	h.log.Logf(elog.Log, "starting pgexthost %s on %s/%s, compiled by %s, with the background workers of PostgreSQL %d",
+		version.Number, runtime.GOOS, runtime.GOARCH, runtime.Version(), version.Personality)
+	if err := h.makeSharedMemory(); err != nil {
+		return err
+	}
+	static, err := h.preloadLibraries()
+	if err != nil {
+		return err
+	}
+	h.store.EndStartup()
+	h.machine = postmaster.New(postmaster.Config{
+		Slots: coreSlots{h.segment.PostmasterSlots()}, Static: static,
+		Auxiliary: plugins.Auxiliaries(), CompatVersion: version.Personality,
+	})
+	return nil
+}
+
+// spareRecords is how many process records there are beside those of workers
+// and auxiliary processes: one for the preload child, the rest in reserve.
+const spareRecords = 4
+
+func (h *host) makeSharedMemory() error {
+	slots := h.store.Int(settings.MaxWorkerProcesses)
+	records := slots + len(plugins.Auxiliaries()) + spareRecords
+	var err error
+	if h.segment, err = shmem.Create(slots, records); err != nil {
+		return fatal(elog.InsufficientResources, err, "could not create shared memory for %d worker processes: %v", slots, err)
+	}
+	if h.alarm, err = shmem.NewAlarm(); err != nil {
+		return fatal(elog.InsufficientResources, err, "could not create the postmaster's alarm: %v", err)
+	}
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return fatal(elog.InsufficientResources, err, "could not create the lifeline: %s", elog.OSReason(err))
+	}
+	h.children = &children{
+		spawner: newSpawner(), segment: h.segment, alarm: h.alarm, dir: h.dir, exe: executable, title: "pgexthost: ",
+		lifeline: [2]*os.File{os.NewFile(uintptr(pipe[0]), "lifeline"), os.NewFile(uintptr(pipe[1]), "lifeline")},
+		env:      childEnvironment(), log: h.log, post: h.post,
+		byID: make(map[postmaster.ChildID]*process), records: make([]bool, records),
+	}
+	go h.watchAlarm()
+	return nil
+}
+
+// watchAlarm turns the ringing of children into events.
+func (h *host) watchAlarm() {
+	for {
+		if err := h.alarm.Wait(); err != nil {
+			if !errors.Is(err, os.ErrClosed) && !errors.Is(err, io.EOF) {
+				h.log.Logf(elog.Log, "could not wait for the alarm: %v", err)
+			}
+			return
+		}
+		h.post(rung{})
+	}
+}
+
+// rung says that a child has rung the alarm.
+type rung struct{}
+
+// tearDown leaves nothing behind, whatever setUp got to.
+func (h *host) tearDown() {
+	close(h.stopped)
+	h.releaseSignals()
+	if c := h.children; c != nil {
+		for _, p := range c.byID { // only if the core could not wait for them
+			_ = unix.Kill(-p.pid, unix.SIGKILL)
+		}
+		c.spawner.close()
+		_ = c.lifeline[1].Close()
+		_ = c.lifeline[0].Close()
+	}
+	if h.alarm != nil {
+		_ = h.alarm.Close()
+	}
+	if h.dir != nil {
+		h.dir.close()
+	}
+}
+
+// readSettings reads the configuration file and the command line.
+func (h *host) readSettings() error {
+	h.store = guc.NewStore(settings.Definitions()...)
+	conf := guc.ParseFile(h.dir.configFile())
+	for _, option := range h.opts.Settings {
+		item, err := guc.ParseOption(option)
+		if err != nil {
+			return err
+		}
+		conf.Items = append(conf.Items, item)
+	}
+	var worst *elog.ErrorData
+	for _, report := range h.store.ApplyStartup(conf) {
+		if report.Level >= elog.Fatal {
+			worst = report
+			continue
+		}
+		h.log.Emit(report)
+	}
+	if worst != nil {
+		return worst
+	}
+	h.configureLog()
+	names, err := plugins.SplitLibraries(h.store.String(settings.SharedPreloadLibs), settings.SharedPreloadLibs)
+	if err != nil {
+		h.log.Emit(elog.AsErrorData(err, elog.Log)) // as PostgreSQL: then none is loaded
+	}
+	h.preload = names
+	return nil
+}
+
+func (h *host) configureLog() {
+	threshold, _ := elog.ParseLevel(h.store.Enum(settings.LogMinMessages))
+	h.log.Configure(h.store.String(settings.LogLinePrefix), threshold)
+}
+
+// reload reads the configuration file again, as SIGHUP asks for.
+func (h *host) reload() {
+	for _, report := range h.store.ApplyReload(guc.ParseFile(h.dir.configFile())) {
+		h.log.Emit(report)
+	}
+	h.configureLog()
+}
+
+// coreSlots shows the core the slot array in its own terms.
+type coreSlots struct{ shmem.PostmasterSlots }
+
+// Descriptor copies a slot's descriptor defensively.
+func (s coreSlots) Descriptor(i int) plugins.BackgroundWorker {
+	return plugins.FromDescriptor(s.PostmasterSlots.Descriptor(i))
+}

@@ -1,0 +1,158 @@
+package host
+
+import (
+	"os"
+	"os/signal"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/host/postmaster"
+	"github.com/pgexthost/pgexthost/internal/handshake"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
+)
+
+// catchSignals takes over the signals of a postmaster. None is ever ignored
+// with SIG_IGN, which children would inherit.
+func (h *host) catchSignals() {
+	h.signals = make(chan os.Signal, 16)
+	signal.Notify(h.signals, unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE)
+}
+
+func (h *host) releaseSignals() { signal.Stop(h.signals) }
+
+// shutdownSignals maps signals to shutdown modes, as pmdie does.
+var shutdownSignals = map[os.Signal]postmaster.ShutdownMode{
+	unix.SIGTERM: postmaster.SmartShutdown,
+	unix.SIGINT:  postmaster.FastShutdown,
+	unix.SIGQUIT: postmaster.ImmediateShutdown,
+}
+
+// loop is the server loop: one event at a time into the core, its commands out
+// into the world. Mirrors ServerLoop.
+func (h *host) loop() int {
+	h.step(postmaster.Started{})
+	h.log.Logf(elog.Log, "extension host is ready")
+	done := h.ctx.Done()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for !h.finished {
+		timer.Reset(h.untilWake())
+		select {
+		case ev := <-h.events:
+			h.dispatch(ev)
+		case sig := <-h.signals:
+			h.signalled(sig)
+		case <-done:
+			done = nil // once is enough
+			h.step(postmaster.ShutdownRequested{Mode: postmaster.FastShutdown})
+		case <-timer.C:
+			h.step(postmaster.Tick{})
+		}
+	}
+	h.log.Logf(elog.Log, "extension host is shut down")
+	return h.exitCode
+}
+
+// longestSleep bounds the time between two looks of the core at the world.
+const longestSleep = 60 * time.Second
+
+func (h *host) untilWake() time.Duration {
+	wake, ok := h.machine.NextWake()
+	if !ok {
+		return longestSleep
+	}
+	return min(max(time.Until(wake), 0), longestSleep)
+}
+
+func (h *host) signalled(sig os.Signal) {
+	if mode, ok := shutdownSignals[sig]; ok {
+		h.step(postmaster.ShutdownRequested{Mode: mode})
+	} else if sig == unix.SIGHUP {
+		h.step(postmaster.ReloadRequested{})
+	}
+}
+
+// dispatch translates what the goroutines report into events of the core.
+func (h *host) dispatch(ev any) {
+	switch ev := ev.(type) {
+	case started:
+		p := h.children.born(ev)
+		h.step(postmaster.Spawned{Child: ev.child, Pid: ev.result.pid, Err: ev.result.err, Transient: transient(ev.result.err)})
+		if p != nil {
+			// Only now may the child go on: its slot tells its pid already.
+			h.children.greet(p, ev.startup)
+		}
+	case shakenHands:
+		h.children.reject(ev.child, ev.err)
+	case goneQuiet:
+		h.children.fail(ev.child, ev.err)
+	case exited:
+		if end, ok := h.children.buried(ev.child); ok {
+			h.step(end)
+		}
+	case rung:
+		h.checkSignals()
+	}
+}
+
+// checkSignals looks for the reasons why a child has rung. Mirrors
+// process_pm_pmsignal.
+func (h *host) checkSignals() {
+	if h.segment.TakePostmasterSignal(shmem.PMSignalServerState) {
+		if state, since, err := h.segment.ServerState(); err != nil {
+			h.log.Logf(elog.Log, "%v", err)
+		} else {
+			h.step(postmaster.ServerStateChanged{State: state, Started: since})
+		}
+	}
+	if h.segment.TakePostmasterSignal(shmem.PMSignalBackgroundWorkerChange) {
+		h.step(postmaster.SlotsChanged{})
+	}
+}
+
+// step gives one event to the core and carries out what it decides.
+func (h *host) step(ev postmaster.Event) {
+	for _, cmd := range h.machine.Step(time.Now(), ev) {
+		h.execute(cmd)
+	}
+}
+
+func (h *host) execute(cmd postmaster.Command) {
+	slots := h.segment.PostmasterSlots()
+	switch cmd := cmd.(type) {
+	case postmaster.Spawn:
+		h.spawn(cmd)
+	case postmaster.Signal:
+		if p := h.children.byID[cmd.Child]; p != nil {
+			p.send(cmd.Sig)
+		}
+	case postmaster.Notify:
+		_ = unix.Kill(cmd.Pid, unix.SIGUSR1)
+	case postmaster.InitSlot:
+		slots.Init(cmd.Slot, cmd.Worker.Descriptor())
+	case postmaster.SetSlotPid:
+		slots.SetPid(cmd.Slot, cmd.Pid)
+	case postmaster.ReleaseSlot:
+		slots.Release(cmd.Slot, cmd.Parallel)
+	case postmaster.Log:
+		h.log.Emit(cmd.ErrorData)
+	case postmaster.Poke:
+		h.children.poke(cmd.Aux)
+	case postmaster.Reload:
+		h.reload()
+	case postmaster.Exit:
+		h.finished, h.exitCode = true, cmd.Code
+	}
+}
+
+func (h *host) spawn(cmd postmaster.Spawn) {
+	configFile := h.dir.configFile()
+	if cmd.Aux != "" {
+		h.children.start(cmd.Child, shmem.ProcServerMonitor, cmd.Aux,
+			handshake.Startup{Auxiliary: cmd.Aux, Settings: h.store.Items(), ConfigFile: configFile})
+		return
+	}
+	h.children.start(cmd.Child, shmem.ProcWorker, cmd.Worker.Name, workerStartup(cmd.Worker, h.preload, h.store.Items(), configFile))
+}

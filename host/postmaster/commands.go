@@ -1,0 +1,73 @@
+package postmaster
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// Command is something the shell has to do. The commands of one step are
+// executed in their order.
+type Command interface{ command() }
+
+// Spawn starts a process, without waiting for it: an exec can hang. A [Spawned]
+// must follow. Mirrors fork_process and what it is called for.
+type Spawn struct {
+	Child  ChildID
+	Aux    string                   // the auxiliary process to start, or empty
+	Worker plugins.BackgroundWorker // the worker to start, if Aux is empty
+	Slot   int                      // the worker's slot, or -1
+}
+
+// Signal sends a signal to a child and its process group. The shell holds
+// SIGTERM, SIGINT and SIGHUP back until the child is ready. Mirrors
+// signal_child.
+type Signal struct {
+	Child ChildID
+	Pid   int
+	Sig   unix.Signal
+}
+
+// Notify sends SIGUSR1 to a child that waits for news of a worker.
+type Notify struct{ Pid int }
+
+// Poke sets the latch of an auxiliary process, which must look again at what
+// it watches and publish what it finds, whatever that is.
+type Poke struct{ Aux string }
+
+// InitSlot hands a slot to a statically registered worker.
+type InitSlot struct {
+	Slot   int
+	Worker plugins.BackgroundWorker
+}
+
+// SetSlotPid publishes the pid of a slot's worker, 0 for none.
+type SetSlotPid struct{ Slot, Pid int }
+
+// ReleaseSlot gives a slot back, and raises the count of terminated parallel
+// workers before, if Parallel is set.
+type ReleaseSlot struct {
+	Slot     int
+	Parallel bool
+}
+
+// Log writes a record to the log.
+type Log struct{ *elog.ErrorData }
+
+// Reload re-reads the configuration files.
+type Reload struct{}
+
+// Exit ends the host. No command follows it. Mirrors ExitPostmaster.
+type Exit struct{ Code int }
+
+func (Spawn) command()       {}
+func (Signal) command()      {}
+func (Notify) command()      {}
+func (Poke) command()        {}
+func (InitSlot) command()    {}
+func (SetSlotPid) command()  {}
+func (ReleaseSlot) command() {}
+func (Log) command()         {}
+func (Reload) command()      {}
+func (Exit) command()        {}

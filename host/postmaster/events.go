@@ -1,0 +1,68 @@
+package postmaster
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/shmem"
+)
+
+// Event is something that happened outside the core. The shell hands events to
+// [Machine.Step] one at a time, and executes the commands of one step before
+// it takes the next.
+type Event interface{ apply(m *Machine) }
+
+// Started says that shared memory is ready. It is given once, before any event
+// that a child could cause.
+type Started struct{}
+
+// SlotsChanged says that a child has registered a worker or asked for one to
+// end: PMSIGNAL_BACKGROUND_WORKER_CHANGE.
+type SlotsChanged struct{}
+
+// ServerStateChanged says what the server monitor has published. It is given
+// for every publication, also when nothing is different: to a worker that lost
+// the server any news is news.
+type ServerStateChanged struct {
+	State   shmem.ServerState
+	Started time.Time // pg_postmaster_start_time(); zero while it is unknown
+}
+
+// Spawned answers a [Spawn]. There is exactly one answer to each.
+type Spawned struct {
+	Child     ChildID
+	Pid       int
+	Err       error // why there is no process, or nil
+	Transient bool  // Err may go away by itself: EAGAIN, ENOMEM, EMFILE, ETXTBSY
+}
+
+// Exited says that a child is gone and reaped. It follows the child's
+// [Spawned].
+type Exited struct {
+	Child    ChildID
+	Pid      int
+	Status   ExitStatus
+	Ready    bool   // the child had reported READY
+	Clean    bool   // the child had left its clean mark; the crash cycle will ask for it
+	SQLState string // of the error that ended the child's main function, or empty
+	Activity string // what the child was running, or empty
+	Failure  error  // why the shell ended it before it was a proper child, or nil
+}
+
+// ExitStatus says how a process ended.
+type ExitStatus struct {
+	Signaled bool
+	Code     int         // unless Signaled
+	Signal   unix.Signal // if Signaled
+	CoreDump bool
+}
+
+// ShutdownRequested asks the host to stop.
+type ShutdownRequested struct{ Mode ShutdownMode }
+
+// ReloadRequested is a SIGHUP to the postmaster.
+type ReloadRequested struct{}
+
+// Tick says that the time of [Machine.NextWake] has come.
+type Tick struct{}

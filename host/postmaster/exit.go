@@ -1,0 +1,108 @@
+package postmaster
+
+import (
+	"fmt"
+
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// outcome is what an exit means for a worker.
+type outcome int
+
+const (
+	exitDone    outcome = iota // exit 0: it has done its work
+	exitFailed                 // exit 1: an error, or a SIGTERM
+	exitCrashed                // anything else
+)
+
+// outcome classifies an exit by SPEC 6. A SIGTERM can hit a Go process before
+// it can handle any: that is a worker terminated before it started.
+func (ev *Exited) outcome() outcome {
+	switch s := ev.Status; {
+	case ev.Failure != nil,
+		s.Signaled && s.Signal == sigterm && !ev.Ready,
+		!s.Signaled && s.Code == 1:
+		return exitFailed
+	case !s.Signaled && s.Code == 0:
+		return exitDone
+	}
+	return exitCrashed
+}
+
+// apply mirrors CleanupBackend.
+func (ev Exited) apply(m *Machine) {
+	c := m.children[ev.Child]
+	if c == nil || c.pid == 0 {
+		return
+	}
+	m.buried(c)
+	if c.auxiliary != nil {
+		m.auxiliaryExited(c, ev)
+		return
+	}
+	m.workerExited(c, ev)
+}
+
+// workerExited does what CleanupBackend does for a background worker. As
+// there, the line about a crash comes before its consequences, and the line
+// about any other exit after them.
+func (m *Machine) workerExited(c *child, ev Exited) {
+	w, out := c.worker, ev.outcome()
+	name := fmt.Sprintf("background worker \"%s\"", w.def.Type)
+	level := elog.Log
+	if out == exitDone {
+		level = elog.Debug1
+	}
+	if out == exitCrashed {
+		m.logExit(level, name, c.pid, ev)
+		m.childCrashed(c, ev)
+	}
+	m.settle(w, out, ev)
+	m.reportExit(w)
+	if out != exitCrashed {
+		m.logExit(level, name, c.pid, ev)
+	}
+	if w.lost != notLost {
+		m.pokeMonitor()
+	}
+}
+
+// settle notes what an exit means for the worker's future.
+func (m *Machine) settle(w *worker, out outcome, ev Exited) {
+	w.child = nil
+	w.lost = m.lossOf(w, ev)
+	switch {
+	case out == exitDone:
+		w.terminate = true
+	case w.lost != notLost:
+		w.lostAt = m.now
+	default:
+		w.crashedAt = m.now
+	}
+}
+
+// childCrashed is where HandleChildCrash belongs: SPEC 7's crash cycle starts
+// here, for workers and auxiliary processes alike, once there is one. Until
+// then a crash has the consequences of exit 1, which the callers see to.
+func (m *Machine) childCrashed(*child, Exited) {}
+
+// logExit mirrors LogChildExit. In an immediate shutdown nothing is said of
+// children that were killed: that was the order.
+func (m *Machine) logExit(level elog.Level, name string, pid int, ev Exited) {
+	s := ev.Status
+	if ev.Failure != nil {
+		m.emit(Log{elog.AsErrorData(ev.Failure, elog.Log)})
+		return
+	}
+	if m.shutdown == ImmediateShutdown && (s.Signaled || s.Code > 1) {
+		return
+	}
+	e := elog.New(level, "", "%s (PID %d) exited with exit code %d", name, pid, s.Code)
+	if s.Signaled {
+		e = elog.New(level, "", "%s (PID %d) was terminated by signal %d: %s", name, pid, int(s.Signal), strsignal(s.Signal))
+	}
+	if ev.Activity != "" && (s.Signaled || s.Code != 0) {
+		e = e.WithDetail("Failed process was running: %s", ev.Activity)
+	}
+	m.emit(Log{e})
+}

@@ -1,0 +1,153 @@
+package postmaster
+
+import (
+	"time"
+
+	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// ServerMonitor is the name of the auxiliary process that watches the real
+// server, and that the core pokes when a worker has lost it.
+const ServerMonitor = "server monitor"
+
+// ChildID is the core's own name for a child, from its [Spawn] until its
+// [Exited]. Unlike a pid it is never used again.
+type ChildID uint64
+
+// Slots is the slot array as the postmaster may read it. Any child may have
+// written anything to it, at any moment: see shmem.PostmasterSlots.
+type Slots interface {
+	Len() int          // as the postmaster knows it
+	TotalSlots() int64 // as shared memory states it
+	InUse(i int) bool
+	Terminate(i int) bool
+	Descriptor(i int) plugins.BackgroundWorker
+}
+
+// Config is what a [Machine] is made from.
+type Config struct {
+	Slots Slots
+	// Static are the statically registered workers in the order of their
+	// registration. They have passed every check, and there are no more of them
+	// than slots.
+	Static []plugins.BackgroundWorker
+	// Auxiliary are the names of the auxiliary processes.
+	Auxiliary []string
+	// CompatVersion is the major version to behave like. Nothing in this issue's
+	// rules differs between versions; the crash cycle's will.
+	CompatVersion int
+}
+
+// Machine is the postmaster's state: what registered, what runs, and what is
+// to happen next. Use [New] to make one. It is owned by one goroutine.
+type Machine struct {
+	cfg      Config
+	now      time.Time // of the current step
+	out      []Command // of the current step
+	phase    phase
+	shutdown ShutdownMode
+	server   server
+
+	// workers mirrors BackgroundWorkerList. Its head is the last element, so
+	// that pushing is appending, and so that a walk from the head, which goes
+	// backwards, may remove the worker it stands on.
+	workers     []*worker
+	bySlot      map[int]*worker
+	auxiliaries []*auxiliary
+
+	children   map[ChildID]*child
+	live       map[int]ChildID // by pid: the children that may be signalled
+	lastChild  ChildID
+	unanswered int // children without a pid
+
+	pass     launchPass
+	deferred bool      // a registration waits for the answer to a Spawn
+	killAt   time.Time // when to lose patience in an immediate shutdown
+	killed   bool      // patience is lost
+}
+
+// phase mirrors pmState, less the states of the real server.
+type phase int
+
+const (
+	phaseInit            phase = iota // PM_INIT: shared memory is not ready
+	phaseRun                          // PM_RUN
+	phaseWaitWorkers                  // PM_WAIT_BACKENDS
+	phaseWaitAuxiliaries              // PM_SHUTDOWN
+	phaseExited                       // PM_NO_CHILDREN
+)
+
+// child is one process, from Spawn to Exited. It is a worker's or an
+// auxiliary's, never both.
+type child struct {
+	id        ChildID
+	pid       int // 0 until Spawned
+	worker    *worker
+	auxiliary *auxiliary
+	reload    bool // a SIGHUP came while the pid was unknown
+}
+
+// New returns a machine that waits for [Started].
+func New(cfg Config) *Machine {
+	m := &Machine{
+		cfg:      cfg,
+		bySlot:   make(map[int]*worker),
+		children: make(map[ChildID]*child),
+		live:     make(map[int]ChildID),
+	}
+	for _, name := range cfg.Auxiliary {
+		m.auxiliaries = append(m.auxiliaries, &auxiliary{name: name})
+	}
+	return m
+}
+
+// Step tells the machine of an event and returns what is to be done about it,
+// in order. Mirrors one round of ServerLoop.
+func (m *Machine) Step(now time.Time, ev Event) []Command {
+	if m.phase == phaseExited {
+		return nil
+	}
+	m.now, m.out = now, nil
+	ev.apply(m)
+	m.launchAuxiliaries()
+	m.launchWorkers()
+	m.advanceShutdown()
+	return m.out
+}
+
+// apply begins normal operation: the slots get their first contents, and the
+// end of the step starts the first children.
+func (ev Started) apply(m *Machine) {
+	if m.phase != phaseInit {
+		return
+	}
+	m.phase = phaseRun
+	m.registerStatic()
+}
+
+// apply lets the next launch pass begin. One that is under way keeps its count.
+func (ev Tick) apply(m *Machine) {
+	if m.pass.spawning == nil {
+		m.pass = launchPass{}
+	}
+}
+
+// apply mirrors process_pm_reload_request.
+func (ev ReloadRequested) apply(m *Machine) {
+	if m.shutdown >= FastShutdown {
+		return
+	}
+	m.logf(elog.Log, "received SIGHUP, reloading configuration files")
+	m.emit(Reload{})
+	for c := range m.allChildren {
+		c.reload = c.pid == 0
+		m.signal(c, sighup)
+	}
+}
+
+func (m *Machine) emit(c Command) { m.out = append(m.out, c) }
+
+func (m *Machine) logf(level elog.Level, format string, args ...any) {
+	m.emit(Log{elog.New(level, "", format, args...)})
+}

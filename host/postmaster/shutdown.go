@@ -1,0 +1,118 @@
+package postmaster
+
+import (
+	"time"
+
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// killAfter is SIGKILL_CHILDREN_AFTER_SECS.
+const killAfter = 5 * time.Second
+
+// ShutdownMode says how urgently the host is to stop. A more immediate mode
+// overrides a milder one.
+type ShutdownMode int
+
+// The modes, in the order of urgency.
+const (
+	NoShutdown        ShutdownMode = iota
+	SmartShutdown                  // SIGTERM: when the last SQL session is gone
+	FastShutdown                   // SIGINT: workers get SIGTERM
+	ImmediateShutdown              // SIGQUIT: children get SIGQUIT, and SIGKILL after 5 s
+)
+
+// String returns the word of the log and of pg_ctl.
+func (s ShutdownMode) String() string {
+	switch s {
+	case SmartShutdown:
+		return "smart"
+	case FastShutdown:
+		return "fast"
+	case ImmediateShutdown:
+		return "immediate"
+	}
+	return "no"
+}
+
+// apply mirrors process_pm_shutdown_request.
+func (ev ShutdownRequested) apply(m *Machine) {
+	if ev.Mode <= m.shutdown {
+		return
+	}
+	m.shutdown = ev.Mode
+	m.logf(elog.Log, "received %s shutdown request", ev.Mode)
+	switch ev.Mode {
+	case ImmediateShutdown:
+		m.phase = phaseWaitWorkers
+		m.killAt = m.now.Add(killAfter)
+		m.signalAll(sigquit)
+		return
+	case FastShutdown:
+		if m.phase == phaseRun {
+			m.logf(elog.Log, "aborting any active transactions")
+		}
+	default:
+		// Smart waits for the last SQL session to leave before it stops anything.
+		// There are no sessions yet, so it never has to.
+	}
+	m.stopWorkers()
+}
+
+// stopWorkers is PM_STOP_BACKENDS: from here on no worker is started or
+// registered, and what waits for one is told so. Workers that wait to be
+// restarted stay where they are, and end with the host.
+func (m *Machine) stopWorkers() {
+	if m.phase >= phaseWaitWorkers {
+		return
+	}
+	m.phase = phaseWaitWorkers
+	m.forgetUnstarted()
+	for c := range m.allChildren {
+		if c.worker != nil {
+			m.signal(c, sigterm)
+		}
+	}
+}
+
+// advanceShutdown mirrors PostmasterStateMachine, and the look at
+// AbortStartTime in ServerLoop.
+func (m *Machine) advanceShutdown() {
+	if !m.killAt.IsZero() && !m.now.Before(m.killAt) {
+		m.killAt, m.killed = time.Time{}, true
+		m.logf(elog.Log, "issuing SIGKILL to recalcitrant children")
+		m.signalAll(sigkill)
+	}
+	if m.phase == phaseWaitWorkers && !m.anyLeft(isWorker) {
+		m.stopAuxiliaries()
+	}
+	if m.phase == phaseWaitAuxiliaries && !m.anyLeft(isAny) {
+		m.phase = phaseExited
+		m.emit(Exit{Code: 0})
+	}
+}
+
+// stopAuxiliaries begins what is the shutdown checkpoint in PostgreSQL: the
+// workers are gone, those who served them may go.
+func (m *Machine) stopAuxiliaries() {
+	m.phase = phaseWaitAuxiliaries
+	if m.shutdown == ImmediateShutdown {
+		return
+	}
+	m.logf(elog.Log, "shutting down")
+	m.signalAll(sigterm)
+}
+
+// anyLeft reports whether there is a child of the kind to wait for. A start
+// that has not even been answered by the time of the SIGKILL hangs in the
+// kernel; what may come of it later finds its host dead, and ends.
+func (m *Machine) anyLeft(kind func(*child) bool) bool {
+	for c := range m.allChildren {
+		if kind(c) && (c.pid != 0 || !m.killed) {
+			return true
+		}
+	}
+	return false
+}
+
+func isWorker(c *child) bool { return c.worker != nil }
+func isAny(*child) bool      { return true }

@@ -1,0 +1,93 @@
+package postmaster
+
+import (
+	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
+)
+
+func (ev SlotsChanged) apply(m *Machine) {
+	if m.phase != phaseInit {
+		m.backgroundWorkerStateChange()
+	}
+}
+
+// backgroundWorkerStateChange notices what children did to the slots. It
+// mirrors BackgroundWorkerStateChange: nothing it reads may be taken for
+// granted, and each slot is looked at once, whatever it holds.
+func (m *Machine) backgroundWorkerStateChange() {
+	m.deferred = false
+	slots := m.cfg.Slots
+	if total := slots.TotalSlots(); total != int64(slots.Len()) {
+		m.logf(elog.Log, "inconsistent background worker state (\"max_worker_processes\"=%d, total slots=%d)", slots.Len(), total)
+		return
+	}
+	for i := range slots.Len() {
+		switch w := m.bySlot[i]; {
+		case !slots.InUse(i):
+		case w != nil:
+			m.noticeTerminate(w)
+		default:
+			m.noticeNew(i)
+		}
+	}
+}
+
+// noticeTerminate looks at the only thing that may change about a worker once
+// it is known.
+func (m *Machine) noticeTerminate(w *worker) {
+	if w.terminate || !m.cfg.Slots.Terminate(w.slot) {
+		return
+	}
+	w.terminate = true
+	if w.child != nil {
+		m.signal(w.child, sigterm)
+		return
+	}
+	m.report(w, shmem.DeadPid) // the launch pass will forget it
+}
+
+// noticeNew registers what a slot holds, or gives the slot back.
+func (m *Machine) noticeNew(slot int) {
+	def := m.cfg.Slots.Descriptor(slot)
+	if m.mayBeStarting(def.NotifyPid) {
+		// A child can get here sooner than the news that it exists. Its worker
+		// waits for that: without the pid nobody could tell the child anything.
+		m.deferred = true
+		return
+	}
+	switch {
+	case m.phase >= phaseWaitWorkers, m.cfg.Slots.Terminate(slot):
+		m.refuse(slot, &def)
+	case !plausible(&def):
+		m.logf(elog.Log, "invalid background worker registration in slot %d", slot)
+		m.refuse(slot, &def)
+	default:
+		m.register(slot, def)
+	}
+}
+
+// plausible reports whether the postmaster can act on a descriptor. PostgreSQL
+// lives with any nonsense here; but no start time that is none will ever come,
+// and a restart time below zero is a hot loop.
+func plausible(def *plugins.BackgroundWorker) bool {
+	return def.StartTime >= plugins.StartAtPostmasterStart && def.StartTime <= plugins.StartAtRecoveryFinished &&
+		def.RestartTime >= plugins.NeverRestart && def.RestartTime <= plugins.MaxRestartInterval
+}
+
+// refuse gives back the slot of a worker that will never run, and tells
+// whoever waits for it.
+func (m *Machine) refuse(slot int, def *plugins.BackgroundWorker) {
+	m.emit(SetSlotPid{Slot: slot, Pid: shmem.DeadPid})
+	m.emit(ReleaseSlot{Slot: slot, Parallel: def.Flags&plugins.ClassParallel != 0})
+	m.notify(def.NotifyPid)
+}
+
+func (m *Machine) register(slot int, def plugins.BackgroundWorker) {
+	if !m.isLive(def.NotifyPid) {
+		m.logf(elog.Debug1, "worker notification PID %d is not valid", def.NotifyPid)
+		def.NotifyPid = 0
+	}
+	m.logf(elog.Debug1, "registering background worker \"%s\"", def.Name)
+	m.push(&worker{def: def, slot: slot})
+}

@@ -1,0 +1,230 @@
+package postmaster_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/pgexthost/pgexthost/host/postmaster"
+	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/shmem"
+)
+
+// SPEC 2: the private list is pushed at its head.
+func TestSpec2LastRegisteredStaticWorkerGetsSlot0AndStartsFirst(t *testing.T) {
+	r := bareRig(t, []plugins.BackgroundWorker{named("first", notifying(7)), named("last")}, "server monitor", "gateway")
+	r.step(postmaster.Started{})
+	r.want("init slot 0: last", "init slot 1: first",
+		"spawn server monitor, slot -1", "spawn gateway, slot -1",
+		`DEBUG1: starting background worker process "last"`, "spawn last, slot 0")
+	r.started("last")
+	r.want("slot 0: pid 101", `DEBUG1: starting background worker process "first"`, "spawn first, slot 1")
+	if pid := r.slots.slot[1].worker.NotifyPid; pid != 0 {
+		t.Errorf("a static worker notifies %d", pid)
+	}
+	r.step(postmaster.Started{})
+	r.want()
+}
+
+// SPEC 3: an unknown slot is copied to the private list.
+func TestSpec3RegistersAnUnknownSlot(t *testing.T) {
+	r := newRig(t)
+	r.register(named("w"))
+	r.want("DEBUG1: worker notification PID 0 is not valid", `DEBUG1: registering background worker "w"`,
+		`DEBUG1: starting background worker process "w"`, "spawn w, slot 0")
+	r.step(postmaster.SlotsChanged{})
+	r.want()
+}
+
+// SPEC 3: the notify pid counts only if it is a live child of ours.
+func TestSpec3NotifyPidMustBeALiveChild(t *testing.T) {
+	for _, pid := range []int{4711, 1, -101, math.MinInt32} {
+		r := newRig(t)
+		r.register(named("w", notifying(pid)))
+		r.started("w")
+		r.exit("w", code(1))
+		for _, line := range r.trace {
+			if line[:6] == "notify" {
+				t.Errorf("notify pid %d: %s", pid, line)
+			}
+		}
+	}
+	r := newRig(t)
+	r.register(named("w", notifying(101)))
+	r.want(`DEBUG1: registering background worker "w"`, `DEBUG1: starting background worker process "w"`, "spawn w, slot 0")
+	r.started("w")
+	r.want("slot 0: pid 102", "notify 101")
+}
+
+// SPEC 8: notifications end with the process that asked for them.
+func TestSpec8NotificationsAreCancelledWhenTheProcessExits(t *testing.T) {
+	r := newRig(t, named("boss"))
+	boss := r.started("boss")
+	r.register(named("w", notifying(boss)))
+	r.started("w")
+	r.exit("boss", code(0))
+	r.trace = nil
+	r.exit("w", code(0))
+	r.want("slot 1: pid 0", "release slot 1", `DEBUG1: unregistering background worker "w"`,
+		`DEBUG1: background worker "w type" (PID 103) exited with exit code 0`)
+}
+
+// SPEC 8: the pid may have been given away before the exit is known.
+func TestSpec8NotificationsAreCancelledWhenThePidIsReused(t *testing.T) {
+	r := newRig(t, named("boss"))
+	boss := r.started("boss")
+	r.register(named("w", notifying(boss), restart(0)))
+	r.started("w")
+	r.register(named("heir"))
+	r.step(postmaster.Spawned{Child: r.byName["heir"], Pid: boss})
+	r.exit("boss", code(0)) // its news comes late, and takes nothing from the heir
+	r.trace = nil
+	r.exit("w", code(0))
+	r.want("slot 1: pid 0", "release slot 1", `DEBUG1: unregistering background worker "w"`,
+		`DEBUG1: background worker "w type" (PID 103) exited with exit code 0`)
+	r.register(named("w2", notifying(boss)))
+	r.started("w2")
+	if last := r.trace[len(r.trace)-1]; last != "notify 102" {
+		t.Errorf("got %q, want the heir to be notified", last)
+	}
+}
+
+// SPEC 3: a child can register a worker before the core knows its pid.
+func TestSpec3RegistrationByAChildWhoseStartIsUnanswered(t *testing.T) {
+	r := newRig(t, named("boss"))
+	r.trace = nil
+	slot := r.slots.claim(named("w", notifying(102)))
+	r.step(postmaster.SlotsChanged{})
+	r.want()
+	r.started("boss") // is 102
+	r.want("slot 0: pid 102", `DEBUG1: registering background worker "w"`,
+		`DEBUG1: starting background worker process "w"`, "spawn w, slot 1")
+	r.started("w")
+	r.want("slot 1: pid 103", "notify 102")
+	if slot != 1 {
+		t.Fatal("the test assumes slot 1")
+	}
+}
+
+// SPEC 3: newly terminate on a known slot.
+func TestSpec3TerminateOfAKnownWorker(t *testing.T) {
+	t.Run("running: SIGTERM once, and no restart at any exit code", func(t *testing.T) {
+		r := newRig(t)
+		slot := r.register(named("w", notifying(101)))
+		r.started("w")
+		r.trace = nil
+		r.terminate(slot)
+		r.want("SIGTERM to 102")
+		r.terminate(slot)
+		r.want()
+		r.exit("w", code(1))
+		r.want("slot 0: pid 0", "release slot 0", `DEBUG1: unregistering background worker "w"`, "notify 101",
+			`LOG: background worker "w type" (PID 102) exited with exit code 1`)
+	})
+	t.Run("waiting to restart: pid 0, notify, forget", func(t *testing.T) {
+		r := newRig(t)
+		slot := r.register(named("w", notifying(101)))
+		r.started("w")
+		r.exit("w", code(1))
+		r.trace = nil
+		r.terminate(slot)
+		r.want("slot 0: pid 0", "notify 101", "release slot 0", `DEBUG1: unregistering background worker "w"`)
+		r.wantWake(longestSleep)
+	})
+	t.Run("starting: SIGTERM with the pid", func(t *testing.T) {
+		r := newRig(t)
+		slot := r.register(named("w", notifying(101)))
+		r.trace = nil
+		r.terminate(slot)
+		r.want()
+		r.started("w")
+		r.want("slot 0: pid 102", "notify 101", "SIGTERM to 102")
+	})
+	t.Run("starting, which fails: the waiter is answered", func(t *testing.T) {
+		r := newRig(t)
+		slot := r.register(named("w", notifying(101)))
+		r.terminate(slot)
+		r.trace = nil
+		r.fail("w", errNoExec, true)
+		r.want(`LOG: could not fork background worker process: "/lib/x": no such file or directory`,
+			"slot 0: pid 0", "release slot 0", `DEBUG1: unregistering background worker "w"`, "notify 101")
+	})
+	t.Run("while another start hangs: still forgotten at once", func(t *testing.T) {
+		r := newRig(t, named("hangs"))
+		slot := r.slots.claim(named("w"))
+		r.step(postmaster.SlotsChanged{})
+		r.trace = nil
+		r.terminate(slot)
+		r.want("slot 1: pid 0", "release slot 1", `DEBUG1: unregistering background worker "w"`)
+	})
+}
+
+// SPEC 3: terminate on an unknown slot gives the slot back.
+func TestSpec3TerminateOfAnUnknownSlot(t *testing.T) {
+	for name, tt := range map[string]struct {
+		worker plugins.BackgroundWorker
+		want   []string
+	}{
+		"plain":             {named("w"), []string{"slot 0: pid 0", "release slot 0"}},
+		"parallel, waiter":  {named("w", parallel, notifying(101)), []string{"slot 0: pid 0", "release slot 0 (parallel)", "notify 101"}},
+		"waiter is unknown": {named("w", notifying(4711)), []string{"slot 0: pid 0", "release slot 0"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.terminate(r.slots.claim(tt.worker))
+			r.want(tt.want...)
+		})
+	}
+}
+
+// SPEC 3: a slot-count mismatch is logged, and nothing else happens.
+func TestSpec3SlotCountMismatch(t *testing.T) {
+	r := newRig(t)
+	r.slots.total = 1 << 40
+	r.register(named("w"))
+	r.want(`LOG: inconsistent background worker state ("max_worker_processes"=8, total slots=1099511627776)`)
+}
+
+// SPEC 3: no content of shared memory may crash the postmaster, block it or
+// make it loop.
+func TestSpec3GarbageInASlotIsRefused(t *testing.T) {
+	for name, damage := range map[string]func(*plugins.BackgroundWorker){
+		"start time too large":   func(w *plugins.BackgroundWorker) { w.StartTime = 3 },
+		"start time negative":    func(w *plugins.BackgroundWorker) { w.StartTime = -1 },
+		"restart time negative":  restart(-2),
+		"restart time too large": restart(plugins.MaxRestartInterval + 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.register(named("w", notifying(101), damage))
+			r.want("LOG: invalid background worker registration in slot 0", "slot 0: pid 0", "release slot 0", "notify 101")
+		})
+	}
+	r := newRig(t)
+	r.register(named("w", restart(plugins.MaxRestartInterval)))
+	if len(r.byName) != 2 {
+		t.Error("the longest legal restart time was refused")
+	}
+}
+
+// SPEC 3: a slot that loses its in_use mark behind the postmaster's back is a
+// matter of whoever did that.
+func TestSpec3ASlotMadeFreeByAChildChangesNothing(t *testing.T) {
+	r := newRig(t, named("w"))
+	r.started("w")
+	r.slots.slot[0].inUse = false
+	r.slots.slot[0].terminate = true
+	r.trace = nil
+	r.m.Step(r.now, postmaster.SlotsChanged{})
+	r.want()
+	r.slots.slot[0].inUse = true
+	r.step(postmaster.SlotsChanged{})
+	r.want("SIGTERM to 102")
+}
+
+func TestSlotsChangedBeforeStartedIsIgnored(t *testing.T) {
+	r := bareRig(t, nil)
+	r.register(named("w"))
+	r.want()
+	r.server(shmem.ServerReadWrite, serverA)
+	r.want()
+}

@@ -1,0 +1,135 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/host/postmaster"
+	"github.com/pgexthost/pgexthost/internal/handshake"
+	"github.com/pgexthost/pgexthost/shmem"
+)
+
+// process is a child from its start until it has been reaped. The event loop
+// owns it; its two goroutines only send events.
+type process struct {
+	id        postmaster.ChildID
+	pid       int
+	pidfd     *os.File
+	index     int // of its process record
+	record    shmem.ProcRecord
+	socket    *os.File // our end of the handshake
+	auxiliary string   // its name, if it is an auxiliary process
+	failure   error    // why the host has put an end to it, if it has
+}
+
+// handshakeLimit is how long a child may take to answer, and goneGrace how long
+// one may live on that has closed the socket without an answer: usually it is
+// dying, and its exit tells more.
+const (
+	handshakeLimit = 60 * time.Second
+	goneGrace      = 5 * time.Second
+)
+
+// newSocketPair returns the two ends of a handshake.
+func newSocketPair() (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "handshake"), os.NewFile(uintptr(fds[1]), "handshake"), nil
+}
+
+// shakeHands sends the start-up message and checks the answer. With a preload
+// child the socket stays open for its result. It runs on a goroutine of its
+// own and touches nothing but the socket.
+func shakeHands(socket *os.File, startup *handshake.Startup) error {
+	_ = socket.SetDeadline(time.Now().Add(handshakeLimit))
+	if err := handshake.Write(socket, startup); err != nil {
+		return fmt.Errorf("could not send the start-up message: %w", err)
+	}
+	var hello handshake.Hello
+	if err := handshake.Read(socket, &hello); err != nil {
+		return fmt.Errorf("could not read the answer to the start-up message: %w", err)
+	}
+	switch {
+	case hello.Error != "":
+		return errors.New(hello.Error)
+	case hello.Protocol != handshake.ProtocolVersion:
+		return fmt.Errorf("it speaks protocol version %d, the host speaks %d", hello.Protocol, handshake.ProtocolVersion)
+	case hello.LayoutHash != shmem.LayoutHash():
+		return fmt.Errorf("its shared memory has another layout than the host's")
+	case hello.ABI != handshake.ABIVersion:
+		return fmt.Errorf("it was built for version %d of the plugin interface, the host has version %d", hello.ABI, handshake.ABIVersion)
+	}
+	return nil
+}
+
+// isGone reports whether a failed handshake only says that the child closed
+// its end.
+func isGone(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || isErrno(err, unix.EPIPE) || isErrno(err, unix.ECONNRESET)
+}
+
+func isErrno(err error, errno unix.Errno) bool { return errors.Is(err, errno) }
+
+// awaitExit blocks until the process has exited. It does not reap it: as long
+// as the event loop has not done that, the pid can't be anybody else's, and
+// signals hit the child or nobody.
+func awaitExit(pidfd *os.File) error {
+	raw, err := pidfd.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Read(func(fd uintptr) bool {
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PIDFD, int(fd), &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+		return err != unix.EAGAIN && (err != nil || info.Signo != 0)
+	})
+}
+
+// reap collects the exit status of a process that awaitExit has returned for.
+func reap(pid int) (postmaster.ExitStatus, error) {
+	var ws unix.WaitStatus
+	for {
+		reaped, err := unix.Wait4(pid, &ws, unix.WNOHANG, nil)
+		switch {
+		case err == unix.EINTR: //nolint:errorlint // a bare errno
+			continue
+		case err != nil:
+			return postmaster.ExitStatus{}, os.NewSyscallError("wait4", err)
+		case reaped != pid:
+			return postmaster.ExitStatus{}, fmt.Errorf("process %d has not exited", pid)
+		}
+		break
+	}
+	if ws.Signaled() {
+		return postmaster.ExitStatus{Signaled: true, Signal: ws.Signal(), CoreDump: ws.CoreDump()}, nil
+	}
+	return postmaster.ExitStatus{Code: ws.ExitStatus()}, nil
+}
+
+// send sends a signal to the child and its process group. The child leads a
+// session of its own, so it can't leave its group, and one kill reaches both.
+func (p *process) send(sig unix.Signal) {
+	switch sig { //nolint:exhaustive // the others have no gate
+	case unix.SIGTERM:
+		if !p.record.Request(shmem.RequestTerm) {
+			return
+		}
+	case unix.SIGINT:
+		if !p.record.Request(shmem.RequestInt) {
+			return
+		}
+	case unix.SIGHUP:
+		if p.record.Request(shmem.RequestHup) {
+			_ = unix.Kill(p.pid, sig) // not for grandchildren, which would die of it
+		}
+		return
+	}
+	_ = unix.Kill(-p.pid, sig)
+}

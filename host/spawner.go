@@ -1,0 +1,109 @@
+package host
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/plugins"
+)
+
+// spawner starts every child of the host, one at a time, from one operating
+// system thread that lives as long as the host: the kernel sends a child its
+// postmaster-death signal when the thread that forked it exits. Starting
+// happens beside the event loop, because an exec can hang on a dead file
+// system.
+type spawner struct {
+	requests chan spawnRequest
+}
+
+// spawnRequest is one process to start. Done is called on the spawner's thread.
+type spawnRequest struct {
+	path  string
+	title string // argv[0], what ps shows
+	env   []string
+	dir   string
+	files []*os.File // by descriptor number; nil is /dev/null
+	done  func(spawned)
+}
+
+// spawned is a started process: its pid and a descriptor that stands for it and
+// polls readable when it has exited. Or err says why there is none.
+type spawned struct {
+	pid   int
+	pidfd int
+	err   error
+}
+
+func newSpawner() *spawner {
+	s := &spawner{requests: make(chan spawnRequest, 1)}
+	ready := make(chan struct{})
+	go s.run(ready)
+	<-ready
+	return s
+}
+
+// heldBack are the signals a child must not miss between its birth and its
+// handlers: blocked here, they stay pending there.
+var heldBack = []unix.Signal{unix.SIGUSR1, unix.SIGUSR2, plugins.PostmasterDeathSignal}
+
+func (s *spawner) run(ready chan<- struct{}) {
+	runtime.LockOSThread() // and never unlock: see above
+	var mask unix.Sigset_t
+	for _, sig := range heldBack {
+		bit := uint(sig) - 1
+		mask.Val[bit/64] |= 1 << (bit % 64)
+	}
+	_ = unix.PthreadSigmask(unix.SIG_BLOCK, &mask, nil)
+	close(ready)
+	for r := range s.requests {
+		r.done(r.start())
+	}
+}
+
+// close lets the thread go. No child may be alive any more.
+func (s *spawner) close() { close(s.requests) }
+
+func (r spawnRequest) start() spawned {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return spawned{err: err}
+	}
+	defer null.Close() //nolint:errcheck // nothing was written
+	fds := make([]uintptr, len(r.files))
+	for i, f := range r.files {
+		if f == nil {
+			f = null
+		}
+		fds[i] = f.Fd()
+	}
+	pidfd := -1
+	pid, err := syscall.ForkExec(r.path, []string{r.title}, &syscall.ProcAttr{
+		Dir: r.dir, Env: r.env, Files: fds,
+		Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.Signal(plugins.PostmasterDeathSignal), PidFD: &pidfd},
+	})
+	if err != nil {
+		return spawned{err: fmt.Errorf("could not execute \"%s\": %w", r.path, err)}
+	}
+	if pidfd < 0 {
+		// Without pidfds there is no race-free way to watch and signal it.
+		_ = unix.Kill(pid, unix.SIGKILL)
+		_, _ = unix.Wait4(pid, nil, 0, nil)
+		return spawned{err: fmt.Errorf("the kernel has no process descriptors: %w", unix.ENOSYS)}
+	}
+	_ = unix.SetNonblock(pidfd, true) // lets the netpoller watch it
+	return spawned{pid: pid, pidfd: pidfd}
+}
+
+// transient reports whether a failed start may succeed a little later.
+func transient(err error) bool {
+	for _, errno := range [...]unix.Errno{unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.ETXTBSY} {
+		if isErrno(err, errno) {
+			return true
+		}
+	}
+	return false
+}

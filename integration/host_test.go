@@ -1,0 +1,289 @@
+package integration
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/host"
+	"github.com/pgexthost/pgexthost/plugins"
+)
+
+// limit bounds every wait of these tests. It is generous: it only has to tell
+// "late" from "never".
+const limit = 60 * time.Second
+
+// testHost is a host in a process of its own, with its log.
+type testHost struct {
+	t      *testing.T
+	dir    string
+	cmd    *exec.Cmd
+	exited chan struct{}
+
+	mu    sync.Mutex
+	lines []string
+	news  chan struct{} // closed and replaced when a line arrives or the log ends
+	ended bool
+}
+
+// hostOption changes how startHost starts a host.
+type hostOption func(*hostConfig)
+
+type hostConfig struct {
+	settings []string
+	conninfo string
+	env      []string
+	dir      string
+}
+
+// withWorkers registers static workers through the library faults.
+func withWorkers(workers ...plugins.BackgroundWorker) hostOption {
+	return func(c *hostConfig) {
+		for i := range workers {
+			workers[i].Flags |= plugins.ShmemAccess
+			if workers[i].LibraryName == "" {
+				workers[i].LibraryName = "faults"
+			}
+		}
+		text, err := json.Marshal(workers)
+		if err != nil {
+			panic(err)
+		}
+		c.settings = append(c.settings, "shared_preload_libraries=faults", "faults.workers="+string(text))
+	}
+}
+
+// withSetting sets a parameter on the command line.
+func withSetting(setting string) hostOption {
+	return func(c *hostConfig) { c.settings = append(c.settings, setting) }
+}
+
+// withServer lets the host reach a server. Without it the host has no monitor.
+func withServer(conninfo string) hostOption {
+	return func(c *hostConfig) { c.conninfo = conninfo }
+}
+
+// inDir runs the host in a directory that exists already.
+func inDir(dir string) hostOption { return func(c *hostConfig) { c.dir = dir } }
+
+func newDataDir(t *testing.T, conninfo string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "host")
+	if err := host.Init(dir, conninfo); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// startHost starts a host and arranges that it is gone at the end of the test.
+func startHost(t *testing.T, options ...hostOption) *testHost {
+	t.Helper()
+	c := hostConfig{settings: []string{"log_min_messages=debug1"}}
+	for _, o := range options {
+		o(&c)
+	}
+	if c.dir == "" {
+		c.dir = newDataDir(t, c.conninfo)
+	}
+	text, err := json.Marshal(host.Options{DataDir: c.dir, Settings: c.settings})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &testHost{t: t, dir: c.dir, exited: make(chan struct{}), news: make(chan struct{})}
+	h.cmd = exec.Command(os.Args[0])
+	h.cmd.Env = append(os.Environ(), runHost+"="+string(text))
+	if c.conninfo == "" {
+		h.cmd.Env = append(h.cmd.Env, noMonitor+"=1")
+	}
+	h.cmd.Env = append(h.cmd.Env, c.env...)
+	// The pipe is ours, not exec's: its Wait would wait for every process that
+	// holds the other end.
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.cmd.Stderr = w
+	if err := h.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.Close()
+	go h.readLog(r)
+	go func() { _ = h.cmd.Wait(); close(h.exited) }()
+	t.Cleanup(h.cleanUp)
+	return h
+}
+
+func (h *testHost) cleanUp() {
+	_ = h.cmd.Process.Kill()
+	<-h.exited
+	h.awaitLogEnd() // every process of the host's holds the log open
+	if h.t.Failed() {
+		h.t.Logf("log of the host:\n%s", strings.Join(h.logLines(), "\n"))
+	}
+}
+
+func (h *testHost) readLog(r io.ReadCloser) {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		h.update(func() { h.lines = append(h.lines, lines.Text()) })
+	}
+	_ = r.Close()
+	h.update(func() { h.ended = true })
+}
+
+func (h *testHost) update(change func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	change()
+	close(h.news)
+	h.news = make(chan struct{})
+}
+
+func (h *testHost) logLines() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return append([]string(nil), h.lines...)
+}
+
+func (h *testHost) pid() int { return h.cmd.Process.Pid }
+
+// waitLog waits for a line that matches and returns its submatches.
+func (h *testHost) waitLog(pattern string) []string {
+	h.t.Helper()
+	return h.waitLogCount(pattern, 1)[0]
+}
+
+// waitLogCount waits for n lines that match and returns their submatches.
+func (h *testHost) waitLogCount(pattern string, n int) [][]string {
+	h.t.Helper()
+	re := regexp.MustCompile(pattern)
+	deadline := time.After(limit)
+	for {
+		h.mu.Lock()
+		var found [][]string
+		for _, line := range h.lines {
+			if m := re.FindStringSubmatch(line); m != nil {
+				found = append(found, m)
+			}
+		}
+		news, ended := h.news, h.ended
+		h.mu.Unlock()
+		if len(found) >= n {
+			return found
+		}
+		if ended {
+			h.t.Fatalf("the log ended with %d of %d lines that match %q", len(found), n, pattern)
+		}
+		select {
+		case <-news:
+		case <-deadline:
+			h.t.Fatalf("timed out with %d of %d lines that match %q", len(found), n, pattern)
+		}
+	}
+}
+
+// count returns how many lines of the log match by now.
+func (h *testHost) count(pattern string) int {
+	re := regexp.MustCompile(pattern)
+	n := 0
+	for _, line := range h.logLines() {
+		if re.MatchString(line) {
+			n++
+		}
+	}
+	return n
+}
+
+// awaitLogEnd waits until every process that could write to the log is gone:
+// the host, and each child of it that ever was.
+func (h *testHost) awaitLogEnd() {
+	h.t.Helper()
+	deadline := time.After(limit)
+	for {
+		h.mu.Lock()
+		news, ended := h.news, h.ended
+		h.mu.Unlock()
+		if ended {
+			return
+		}
+		select {
+		case <-news:
+		case <-deadline:
+			h.t.Errorf("processes of the host are still alive")
+			return
+		}
+	}
+}
+
+func (h *testHost) signal(sig unix.Signal) {
+	h.t.Helper()
+	if err := h.cmd.Process.Signal(sig); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// awaitExit waits for the host and all of its children to be gone and returns
+// the host's exit code.
+func (h *testHost) awaitExit() int {
+	h.t.Helper()
+	select {
+	case <-h.exited:
+	case <-time.After(limit):
+		h.t.Fatal("the host does not exit")
+	}
+	h.awaitLogEnd()
+	return h.cmd.ProcessState.ExitCode()
+}
+
+// stop shuts the host down fast and fails the test unless that is clean.
+func (h *testHost) stop() {
+	h.t.Helper()
+	h.signal(unix.SIGINT)
+	if code := h.awaitExit(); code != 0 {
+		h.t.Errorf("the host exited with code %d", code)
+	}
+}
+
+// children returns the pids of the host's children.
+func (h *testHost) children() []int {
+	h.t.Helper()
+	pids, err := childrenOf(h.pid())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return pids
+}
+
+func childrenOf(pid int) ([]int, error) {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, task := range tasks {
+		text, err := os.ReadFile(task)
+		if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ESRCH) {
+			return nil, err
+		}
+		for _, field := range strings.Fields(string(text)) {
+			var child int
+			if _, err := fmt.Sscan(field, &child); err == nil {
+				pids = append(pids, child)
+			}
+		}
+	}
+	return pids, nil
+}

@@ -1,0 +1,42 @@
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/pgexthost/pgexthost/connect/servermonitor"
+	"github.com/pgexthost/pgexthost/host"
+	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/workerspi"
+)
+
+// runHost is the environment variable that makes the test binary a host; its
+// value holds the host's options.
+const runHost = "PGEXTHOST_TEST_HOST"
+
+func TestMain(m *testing.M) {
+	plugins.Register(workerspi.Library())
+	plugins.Register(faultsLibrary())
+	if os.Getenv(noMonitor) == "" {
+		plugins.RegisterAuxiliary(servermonitor.Name, servermonitor.Main)
+	}
+	if plugins.IsChild() {
+		plugins.RunChild()
+	}
+	if options := os.Getenv(runHost); options != "" {
+		var o host.Options
+		if err := json.Unmarshal([]byte(options), &o); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(99)
+		}
+		os.Exit(host.Run(context.Background(), o))
+	}
+	os.Exit(m.Run())
+}
+
+// noMonitor leaves the server monitor out, for tests that have no server and
+// count processes.
+const noMonitor = "PGEXTHOST_TEST_NO_MONITOR"

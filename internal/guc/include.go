@@ -1,0 +1,170 @@
+package guc
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// include is a demand to read a file or directory.
+type include struct {
+	name  string
+	from  string // the file that demands it, empty for the main one
+	depth int    // of nesting, 0 for the main one
+	must  bool   // it is an error if there is none
+}
+
+// path returns what is to be read: relative to the demanding file. Mirrors
+// AbsoluteConfigLocation.
+func (in include) path() string {
+	if filepath.IsAbs(in.name) || in.from == "" {
+		return filepath.Clean(in.name)
+	}
+	return filepath.Join(filepath.Dir(in.from), in.name)
+}
+
+func (in include) isBlank() bool { return strings.Trim(in.name, " \t\r\n") == "" }
+
+// file reads one file. Mirrors ParseConfigFile.
+func (p *parser) file(in include) bool {
+	if in.isBlank() {
+		p.report(elog.InvalidParameterValue, "empty configuration file name: \"%s\"", in.name)
+		return false
+	}
+	if in.depth > maxNesting {
+		p.report(elog.ProgramLimitExceeded, "could not open configuration file \"%s\": maximum nesting depth exceeded", in.name)
+		return false
+	}
+	path := in.path()
+	if in.from != "" && path == filepath.Clean(in.from) {
+		p.report(elog.InvalidParameterValue, "configuration file recursion in \"%s\"", in.from)
+		return false
+	}
+	if p.opened++; p.opened > maxFiles {
+		// Files that include others twice each double at every level. Once
+		// said is enough.
+		if p.opened == maxFiles+1 {
+			p.report(elog.ProgramLimitExceeded, "could not open configuration file \"%s\": more than %d files are included", path, maxFiles)
+		}
+		return false
+	}
+	text, err := p.files.read(path)
+	switch {
+	case err == nil:
+		return p.text(path, text, in.depth)
+	case !in.must && errors.Is(err, fs.ErrNotExist):
+		p.report(elog.SuccessfulCompletion, "skipping missing configuration file \"%s\"", path)
+		return true
+	}
+	p.report(codeForFileAccess(err), "could not open configuration file \"%s\": %s", path, osMessage(err))
+	return false
+}
+
+// directory reads the files of a directory that end in .conf and aren't
+// hidden, in the order of their names. Mirrors ParseConfigDirectory.
+func (p *parser) directory(in include) bool {
+	if in.isBlank() {
+		p.report(elog.InvalidParameterValue, "empty configuration directory name: \"%s\"", in.name)
+		return false
+	}
+	dir := in.path()
+	names, err := p.files.list(dir)
+	if err != nil {
+		p.report(codeForFileAccess(err), "could not open configuration directory \"%s\": %s", dir, osMessage(err))
+		return false
+	}
+	ok := true
+	for _, name := range names {
+		if name[0] == '.' || !strings.HasSuffix(name, ".conf") {
+			continue
+		}
+		path := filepath.Join(dir, name)
+		isDir, err := p.files.isDir(path)
+		if err != nil {
+			p.report(codeForFileAccess(err), "could not stat file \"%s\": %s", path, osMessage(err))
+			ok = false
+		} else if !isDir && !p.file(include{name: path, from: in.from, depth: in.depth, must: true}) {
+			ok = false
+		}
+	}
+	return ok
+}
+
+// fileSystem is what the parser needs of the world.
+type fileSystem interface {
+	read(path string) (string, error)
+	list(dir string) ([]string, error) // sorted names
+	isDir(path string) (bool, error)
+}
+
+// osFiles is the real world.
+type osFiles struct{}
+
+func (osFiles) read(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	var b strings.Builder
+	n, err := io.Copy(&b, io.LimitReader(f, maxFileSize+1))
+	if err == nil && n > maxFileSize {
+		err = syscall.EFBIG
+	}
+	return b.String(), err
+}
+
+func (osFiles) list(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, err
+}
+
+func (osFiles) isDir(path string) (bool, error) {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir(), err
+}
+
+// memoryFiles is a world of a few files, by path, and no directories.
+type memoryFiles map[string]string
+
+func (m memoryFiles) read(path string) (string, error) {
+	if text, ok := m[path]; ok {
+		return text, nil
+	}
+	return "", syscall.ENOENT
+}
+
+func (memoryFiles) list(string) ([]string, error) { return nil, syscall.ENOENT }
+func (memoryFiles) isDir(string) (bool, error)    { return false, syscall.ENOENT }
+
+// codeForFileAccess mirrors errcode_for_file_access.
+func codeForFileAccess(err error) elog.SQLState {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return elog.UndefinedFile
+	case errors.Is(err, fs.ErrPermission):
+		return elog.InsufficientPrivilege
+	}
+	return elog.InternalError
+}
+
+// osMessage is what %m prints: the message of strerror, which begins with a
+// capital.
+func osMessage(err error) string {
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return err.Error()
+	}
+	message := errno.Error()
+	return strings.ToUpper(message[:1]) + message[1:]
+}

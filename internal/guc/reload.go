@@ -1,0 +1,108 @@
+package guc
+
+import (
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// ApplyReload sets the variables to what the files say after SIGHUP, and those
+// that have gone from the files to their defaults. Items of the command line
+// are passed over: it can't change. It returns all there is to log,
+// conf.Reports included, at LOG in the postmaster and at DEBUG2 in a child. A
+// file that can't be read without error, or a name that doesn't exist, means
+// that nothing is applied; a value that can't be set is passed over. Mirrors
+// ProcessConfigFile(PGC_SIGHUP).
+func (s *Store) ApplyReload(conf Config) []*elog.ErrorData {
+	s.writer.Lock()
+	defer s.writer.Unlock()
+	r := reload{store: s, items: lastInFiles(conf.Items), level: elog.Log, badFile: conf.BadFile}
+	if s.isChild {
+		r.level = elog.Debug2
+	}
+	for _, e := range conf.Reports {
+		r.add(e)
+	}
+	r.checkNames()
+	if r.badFile != "" {
+		r.add(containsErrors(r.level, r.badFile, "; no changes were applied"))
+		return r.reports
+	}
+	r.reset(conf.File)
+	r.set()
+	if r.badFile != "" {
+		r.add(containsErrors(r.level, r.badFile, "; unaffected changes were applied"))
+	}
+	return r.reports
+}
+
+// reload is one run of ApplyReload.
+type reload struct {
+	store   *Store
+	items   []Item
+	level   elog.Level
+	reports []*elog.ErrorData
+	badFile string // the last file that something was wrong with
+}
+
+// add reports at the level of this process, whatever the level of e.
+func (r *reload) add(e *elog.ErrorData) {
+	r.reports = append(r.reports, elog.AsErrorData(e, r.level))
+}
+
+func (r *reload) addf(format string, args ...any) {
+	r.add(elog.New(r.level, elog.SuccessfulCompletion, format, args...))
+}
+
+// checkNames looks for names that no process can accept. Custom ones aren't
+// among them, because not every process knows the same: all processes must
+// agree on whether a file is applied.
+func (r *reload) checkNames() {
+	for _, it := range r.items {
+		if r.store.find(it.Name) == nil && !isCustom(it.Name) {
+			r.add(r.store.unrecognized(it))
+			r.badFile = it.File
+		}
+	}
+}
+
+// reset gives variables that have gone from the files their defaults.
+func (r *reload) reset(mainFile string) {
+	present := make(map[string]bool, len(r.items))
+	for _, it := range r.items {
+		present[foldName(it.Name)] = true
+	}
+	for _, v := range r.store.sorted() {
+		old := v.state.Load()
+		if old.source != SourceFile || present[foldName(v.def.Name)] || r.store.isFrozen(v) {
+			continue
+		}
+		if v.def.Context < Sighup {
+			next := *old
+			next.pendingRestart = true
+			v.state.Store(&next)
+			r.add(v.needsRestart())
+			r.badFile = mainFile
+			continue
+		}
+		v.state.Store(&state{value: v.bootValue})
+		if v.placeholder {
+			r.store.vars.Delete(foldName(v.def.Name))
+		}
+		if !r.store.isChild {
+			r.addf("parameter \"%s\" removed from configuration file, reset to default", v.def.Name)
+		}
+	}
+}
+
+// set applies the items, and tells which of them made a difference.
+func (r *reload) set() {
+	for _, it := range r.items {
+		changed, problem := r.store.apply(it, Sighup)
+		switch {
+		case problem != nil:
+			r.add(problem)
+			r.badFile = it.File
+		case changed && !r.store.isChild:
+			r.addf("parameter \"%s\" changed to \"%s\"", it.Name, it.Value)
+		}
+	}
+}

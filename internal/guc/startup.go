@@ -1,0 +1,60 @@
+package guc
+
+import (
+	"slices"
+
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// ApplyStartup sets the variables to what the command line and the files say
+// before the host starts. It returns all there is to log, conf.Reports
+// included: the host must not start if a report has the level FATAL. The items
+// that are right have been applied even then. Mirrors the postmaster's
+// SetConfigOption for -c, and ProcessConfigFile(PGC_POSTMASTER).
+func (s *Store) ApplyStartup(conf Config) []*elog.ErrorData {
+	s.writer.Lock()
+	defer s.writer.Unlock()
+	reports := slices.Clone(conf.Reports)
+	for _, it := range conf.Items {
+		if it.Source == SourceFile {
+			continue
+		}
+		if _, problem := s.apply(it, Postmaster); problem != nil {
+			reports = append(reports, elog.AsErrorData(problem, elog.Fatal))
+		}
+	}
+	badFile := conf.BadFile
+	for _, it := range lastInFiles(conf.Items) {
+		if _, problem := s.apply(it, Postmaster); problem != nil {
+			reports = append(reports, elog.AsErrorData(problem, elog.Log))
+			badFile = it.File
+		}
+	}
+	if badFile != "" {
+		reports = append(reports, containsErrors(elog.Fatal, badFile, ""))
+	}
+	return reports
+}
+
+// containsErrors is the report that sums up the others.
+func containsErrors(level elog.Level, file, consequence string) *elog.ErrorData {
+	return elog.New(level, elog.ConfigFileError, "configuration file \"%s\" contains errors%s", file, consequence)
+}
+
+// lastInFiles returns the items of files without those that a later one
+// replaces. What is replaced isn't even looked at.
+func lastInFiles(items []Item) []Item {
+	last := make(map[string]int, len(items))
+	for i, it := range items {
+		if it.Source == SourceFile {
+			last[foldName(it.Name)] = i
+		}
+	}
+	var kept []Item
+	for i, it := range items {
+		if it.Source == SourceFile && last[foldName(it.Name)] == i {
+			kept = append(kept, it)
+		}
+	}
+	return kept
+}

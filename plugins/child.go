@@ -1,0 +1,140 @@
+package plugins
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/internal/guc"
+	"github.com/pgexthost/pgexthost/internal/handshake"
+	"github.com/pgexthost/pgexthost/internal/settings"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
+)
+
+// IsChild reports whether this process was started by a host, to be one of its
+// children.
+func IsChild() bool { return os.Getenv(handshake.EnvChild) != "" }
+
+// RunChild is the life of a child process: it shakes hands with the postmaster,
+// runs what it is told to and exits. It never returns. Call it first thing in
+// main if IsChild says so, after the libraries have been registered.
+func RunChild() {
+	earlySignals() // from here on no signal takes its default action
+	_ = os.Unsetenv(handshake.EnvChild)
+	c, err := accept()
+	if err != nil {
+		// Nobody may be listening any more, but if somebody is, this is why.
+		fmt.Fprintf(os.Stderr, "pgexthost: could not start as a child of a host: %v\n", err)
+		os.Exit(1)
+	}
+	c.run()
+}
+
+// child is a process that has shaken hands.
+type child struct {
+	startup handshake.Startup
+	socket  *os.File
+	worker  *Worker
+	loader  *loader
+}
+
+// startupLimit is how long the postmaster's first message may take.
+const startupLimit = 60 * time.Second
+
+// accept is the child's half of the handshake.
+func accept() (*child, error) {
+	for fd := handshake.FDSegment; fd < handshake.FDCount; fd++ {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, unix.FD_CLOEXEC); err != nil {
+			return nil, fmt.Errorf("descriptor %d was not inherited: %w", fd, err)
+		}
+	}
+	socket := os.NewFile(handshake.FDSocket, "handshake")
+	c := &child{socket: socket}
+	if err := socket.SetDeadline(time.Now().Add(startupLimit)); err != nil {
+		return nil, err
+	}
+	if err := handshake.Read(socket, &c.startup); err != nil {
+		return nil, fmt.Errorf("could not read the postmaster's message: %w", err)
+	}
+	segment, err := c.attach()
+	hello := handshake.Hello{
+		Protocol: handshake.ProtocolVersion, LayoutHash: shmem.LayoutHash(), ABI: handshake.ABIVersion, GoVersion: runtime.Version(),
+	}
+	if err != nil {
+		hello.Error = err.Error()
+	} else {
+		c.become(segment)
+	}
+	if writeErr := handshake.Write(socket, hello); writeErr != nil && err == nil {
+		err = fmt.Errorf("could not answer the postmaster: %w", writeErr)
+	}
+	return c, err
+}
+
+// attach maps the shared memory the postmaster has passed on.
+func (c *child) attach() (*shmem.Segment, error) {
+	if c.startup.Protocol != handshake.ProtocolVersion {
+		return nil, fmt.Errorf("the host speaks protocol version %d, this program speaks %d", c.startup.Protocol, handshake.ProtocolVersion)
+	}
+	segment, err := shmem.Attach(os.NewFile(handshake.FDSegment, "shared memory"))
+	if err != nil {
+		return nil, err
+	}
+	if c.startup.Proc < 0 || c.startup.Proc >= segment.ProcCount() {
+		return nil, fmt.Errorf("process record %d is out of range", c.startup.Proc)
+	}
+	return segment, nil
+}
+
+// become makes the process what the start-up message says: its log, settings,
+// signals and lifeline.
+func (c *child) become(segment *shmem.Segment) {
+	store, reports := guc.NewChildStore(c.startup.Settings, settings.Definitions()...)
+	log := elog.NewLogger(os.Stderr)
+	configureLog(log, store)
+	for _, r := range reports {
+		log.Emit(r)
+	}
+	var entry BackgroundWorker
+	if c.startup.Worker != nil {
+		entry = FromDescriptor(*c.startup.Worker)
+	}
+	own := &ownSettings{store: store, configFile: c.startup.ConfigFile, log: log}
+	c.loader = newLoader(libraryPath{path: store.String(settings.DynamicLibraryPath), libdir: libdir()}, own, log)
+	c.worker = newWorker(entry, segment, segment.Proc(c.startup.Proc))
+	c.worker.alarm = shmem.InheritAlarm(os.NewFile(handshake.FDAlarm, "postmaster alarm"))
+	c.worker.log, c.worker.settings, c.worker.loader = log, own, c.loader
+	log.Identify(entry.Name, c.backendType())
+	c.worker.catchSignals()
+	go c.worker.watchLifeline(os.NewFile(handshake.FDLifeline, "lifeline"))
+}
+
+// backendType is what %b shows in log_line_prefix.
+func (c *child) backendType() string {
+	switch {
+	case c.startup.Auxiliary != "":
+		return c.startup.Auxiliary
+	case c.startup.Worker != nil:
+		return c.worker.entry.Type
+	}
+	return "preload"
+}
+
+// libdir is what $libdir stands for: lib/pgexthost beside the program's bin.
+func libdir() string {
+	program, err := os.Executable()
+	if err != nil {
+		return "/usr/lib/pgexthost"
+	}
+	return filepath.Join(filepath.Dir(filepath.Dir(program)), "lib", "pgexthost")
+}
+
+func configureLog(log *elog.Logger, store *guc.Store) {
+	threshold, _ := elog.ParseLevel(store.Enum(settings.LogMinMessages))
+	log.Configure(store.String(settings.LogLinePrefix), threshold)
+}

@@ -1,0 +1,132 @@
+package plugins
+
+import (
+	"sync"
+
+	"github.com/pgexthost/pgexthost/internal/guc"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// Init is what a library's Init function works with: PostgreSQL's
+// registration and DefineCustom functions. It is valid until Init returns, and
+// for one goroutine at a time.
+type Init struct {
+	library    string
+	preloading bool
+	collect    *registrations
+	settings   *ownSettings
+	log        *elog.Logger
+
+	mu   sync.Mutex
+	open bool
+}
+
+// registrations is what the preload child carries back to the postmaster.
+type registrations struct {
+	limit       int // max_worker_processes
+	count       int // registrations that were sane, accepted or not
+	workers     []BackgroundWorker
+	definitions []guc.Definition
+	reserved    []string
+}
+
+// PreloadInProgress reports whether the library is being loaded because
+// shared_preload_libraries names it. Only then can static workers be
+// registered and settings of context PGCPostmaster be defined. Mirrors
+// process_shared_preload_libraries_in_progress.
+func (p *Init) PreloadInProgress() bool { return p.preloading }
+
+// RegisterBackgroundWorker registers a static worker: the host starts it as
+// soon as its start time has come, in every run. The last one registered starts
+// first.
+//
+// A registration that is refused has been logged at LOG already and the worker
+// is skipped; the error is returned for those who want to know. In a worker
+// process, which runs Init again, registrations are silently ignored while
+// preloading, and otherwise refused with SQLSTATE 0A000. Mirrors
+// RegisterBackgroundWorker.
+func (p *Init) RegisterBackgroundWorker(w BackgroundWorker) error {
+	refusal := p.register(w)
+	if refusal == nil {
+		return nil
+	}
+	logged := *refusal
+	logged.Level = elog.Log
+	p.log.Emit(&logged)
+	return refusal
+}
+
+func (p *Init) register(w BackgroundWorker) *elog.ErrorData {
+	if !p.isOpen() {
+		return elog.New(elog.Error, elog.InternalError, "cannot register background worker \"%s\" after shmem init", w.Name)
+	}
+	if p.collect == nil || !p.preloading {
+		if p.preloading {
+			return nil
+		}
+		return elog.New(elog.Error, elog.FeatureNotSupported, "background worker \"%s\": must be registered in \"shared_preload_libraries\"", w.Name)
+	}
+	p.log.Logf(elog.Debug1, "registering background worker \"%s\"", w.Name)
+	return p.collect.add(w)
+}
+
+// add applies the checks of static registration, in bgworker.c's order.
+func (r *registrations) add(w BackgroundWorker) *elog.ErrorData {
+	if flaw := w.flaw(); flaw != nil {
+		return flaw
+	}
+	_ = w.SanityCheck() // fills in the type
+	if w.NotifyPid != 0 {
+		return elog.New(elog.Error, elog.FeatureNotSupported, "background worker \"%s\": only dynamic background workers can request notification", w.Name)
+	}
+	if r.count++; r.count > r.limit {
+		return tooManyWorkers(r.limit)
+	}
+	r.workers = append(r.workers, w)
+	return nil
+}
+
+func tooManyWorkers(limit int) *elog.ErrorData {
+	plural := "s"
+	if limit == 1 {
+		plural = ""
+	}
+	return elog.New(elog.Error, elog.ConfigurationLimitExceeded, "too many background workers").
+		WithDetail("Up to %d background worker%s can be registered with the current settings.", limit, plural).
+		WithHint("Consider increasing the configuration parameter \"%s\".", "max_worker_processes")
+}
+
+// MarkGUCPrefixReserved says that all settings whose names begin with prefix
+// and a dot have been defined: others in the configuration are reported and
+// removed. Mirrors MarkGUCPrefixReserved.
+func (p *Init) MarkGUCPrefixReserved(prefix string) {
+	for _, report := range p.settings.store.MarkPrefixReserved(prefix) {
+		p.report(report)
+	}
+	if p.collect != nil {
+		p.collect.reserved = append(p.collect.reserved, prefix)
+	}
+}
+
+// report logs what is wrong with the configuration, once: the preload child
+// says it, the workers that load the same library later keep quiet.
+func (p *Init) report(e *elog.ErrorData) {
+	if p.collect == nil {
+		quiet := *e
+		quiet.Level = elog.Debug2
+		e = &quiet
+	}
+	p.log.Emit(e)
+}
+
+func (p *Init) isOpen() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open
+}
+
+func (p *Init) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open = false
+}

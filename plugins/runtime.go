@@ -1,0 +1,195 @@
+package plugins
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"runtime/debug"
+
+	"github.com/pgexthost/pgexthost/internal/handshake"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
+)
+
+func newWorker(entry BackgroundWorker, segment *shmem.Segment, proc shmem.ProcRecord) *Worker {
+	w := &Worker{
+		entry: entry, segment: segment, proc: proc, kind: proc.Kind(), latch: proc.Latch(),
+		postmasterDead: make(chan struct{}),
+	}
+	w.ctx, w.cancel = context.WithCancelCause(context.Background())
+	context.AfterFunc(w.ctx, w.latch.Kick)
+	return w
+}
+
+// watchLifeline waits for the postmaster's death: nobody ever writes to the
+// pipe, and the host alone holds its other end.
+func (w *Worker) watchLifeline(lifeline *os.File) {
+	var b [1]byte
+	for {
+		if _, err := lifeline.Read(b[:]); err != nil {
+			w.notePostmasterDeath()
+			return
+		}
+	}
+}
+
+// run does what the process was started for, and exits.
+func (c *child) run() {
+	preload := c.startup.Preload
+	if c.worker.kind == shmem.ProcPreload {
+		c.runPreload(preload)
+		return
+	}
+	_ = c.socket.Close()
+	c.worker.exit(c.worker.conclude(c.runMain(preload)))
+}
+
+// runMain finds the process's main function and runs it to its end.
+func (c *child) runMain(preload []string) error {
+	if c.startup.Auxiliary != "" {
+		main, ok := registeredAuxiliary(c.startup.Auxiliary)
+		if !ok {
+			return elog.New(elog.Fatal, elog.InternalError, "auxiliary process \"%s\" not found", c.startup.Auxiliary)
+		}
+		return c.worker.supervise(entryPoint{main: main})
+	}
+	if c.startup.Worker == nil {
+		return elog.New(elog.Fatal, elog.InternalError, "unable to find bgworker entry")
+	}
+	if err := c.loader.preloadAll(preload); err != nil {
+		return err
+	}
+	entry, err := c.loader.lookupFunction(c.worker.entry.LibraryName, c.worker.entry.FunctionName)
+	if err != nil {
+		return err
+	}
+	return c.worker.supervise(entry)
+}
+
+// preloadAll loads the libraries of shared_preload_libraries, as every exec'd
+// process does, and then settles the settings of the start.
+func (l *loader) preloadAll(names []string) error {
+	for _, name := range names {
+		if _, err := l.loadAs(name, true); err != nil {
+			return err
+		}
+	}
+	l.settings.store.EndStartup()
+	return nil
+}
+
+// errGoexit says that main left its goroutine without returning.
+var errGoexit = errors.New("the worker's main function called runtime.Goexit")
+
+// supervise runs main in a goroutine of its own and returns what became of it:
+// its error, its panic as an error, or the reason to stop waiting for it.
+func (w *Worker) supervise(entry entryPoint) error {
+	if !entry.manualSignals {
+		w.UnblockSignals()
+	}
+	result := make(chan error, 1)
+	go func() {
+		err := errGoexit
+		defer func() {
+			if cause := recover(); cause != nil {
+				err = elog.New(elog.Error, elog.InternalError, "panic: %v", cause).WithDetail("%s", debug.Stack())
+			}
+			result <- err
+		}()
+		err = entry.main(w.ctx, w)
+	}()
+	return <-result
+}
+
+// conclude reports how main has ended and returns the exit code.
+func (w *Worker) conclude(err error) int {
+	switch {
+	case !w.PostmasterIsAlive():
+		return 1
+	case w.dying.Load() && w.kind != shmem.ProcWorker:
+		return 0 // auxiliary processes end quietly, as PostgreSQL's do
+	case w.dying.Load():
+		w.reportDeath()
+		return 1
+	case err == nil:
+		return 0
+	}
+	report := w.describe(err)
+	w.proc.SetExitSQLState(string(report.Code))
+	w.log.Emit(report)
+	return 1
+}
+
+// describe turns the error of a main function into what the log shows: at
+// ERROR, or at FATAL if it is one, with its SQLSTATE.
+func (w *Worker) describe(err error) *elog.ErrorData {
+	level := elog.Error
+	var data *elog.ErrorData
+	if errors.As(err, &data) && data.Level >= elog.Fatal {
+		level = data.Level
+	}
+	report := elog.AsErrorData(err, level)
+	if session, ok := w.session.current().(interface {
+		DescribeError(err error) *elog.ErrorData
+	}); ok && !errors.As(err, &data) {
+		report = session.DescribeError(err)
+	}
+	if report.Code == "" {
+		report.Code = elog.InternalError
+	}
+	report.Message += " (SQLSTATE " + string(report.Code) + ")"
+	return report
+}
+
+func (w *Worker) adminShutdown() *elog.ErrorData {
+	return elog.New(elog.Fatal, elog.AdminShutdown, "terminating background worker \"%s\" due to administrator command", w.entry.Type)
+}
+
+func (w *Worker) reportDeath() {
+	w.proc.SetExitSQLState(string(elog.AdminShutdown))
+	w.log.Emit(w.adminShutdown())
+}
+
+// dieNow ends a process whose main function does not return after SIGTERM.
+func (w *Worker) dieNow() {
+	w.reportDeath()
+	w.exit(1)
+}
+
+// exit ends the process in an orderly way. Only the first call counts; others
+// wait for the end.
+func (w *Worker) exit(code int) {
+	w.exiting.Do(func() {
+		if session := w.session.current(); session != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), sessionGoodbye)
+			_ = session.Close(ctx)
+			cancel()
+		}
+		w.proc.SetClean()
+		os.Exit(code)
+	})
+}
+
+// runPreload runs Init of every library and sends what they have registered to
+// the postmaster.
+func (c *child) runPreload(names []string) {
+	c.worker.UnblockSignals()
+	store := c.worker.settings.store
+	r := &registrations{limit: store.Int("max_worker_processes")}
+	c.loader.preload = r
+	result := handshake.PreloadResult{}
+	if err := c.loader.preloadAll(names); err != nil {
+		result.Error = elog.AsErrorData(err, elog.Fatal)
+		result.Error.Cause = nil // for this process only
+	}
+	for i := range r.workers {
+		result.Workers = append(result.Workers, r.workers[i].Descriptor())
+	}
+	result.Settings, result.Reserved = r.definitions, r.reserved
+	if err := handshake.Write(c.socket, result); err != nil && !errors.Is(err, io.ErrClosedPipe) {
+		c.worker.Logf(elog.Log, "could not report to the postmaster: %v", err)
+		c.worker.exit(1)
+	}
+	c.worker.exit(0)
+}

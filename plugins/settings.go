@@ -1,0 +1,24 @@
+package plugins
+
+import (
+	"github.com/pgexthost/pgexthost/internal/guc"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// ownSettings are the settings of this process: those of the host as the
+// postmaster had them when it started the process, and those of the libraries
+// it has loaded.
+type ownSettings struct {
+	store      *guc.Store
+	configFile string
+	log        *elog.Logger
+}
+
+// reload reads the files again. What is wrong with them is the postmaster's to
+// tell: it reads the same files, and the children's reports have level DEBUG2.
+func (s *ownSettings) reload() {
+	for _, report := range s.store.ApplyReload(guc.ParseFile(s.configFile)) {
+		s.log.Emit(report)
+	}
+	configureLog(s.log, s.store)
+}

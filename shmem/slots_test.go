@@ -1,0 +1,215 @@
+package shmem_test
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/pgexthost/pgexthost/shmem"
+)
+
+func TestSlotMachineOfSPEC3(t *testing.T) {
+	s, _ := newSegment(t, 2, 1)
+	pm, be := s.PostmasterSlots(), s.BackendSlots(os.Getpid())
+
+	slot, generation, ok := be.Claim(shmem.Descriptor{Name: "a"}, false, 0)
+	if !ok || slot != 0 || generation != 1 {
+		t.Fatalf("got slot %d, generation %d, %v", slot, generation, ok)
+	}
+	want := func(status shmem.HandleStatus, pid int) {
+		t.Helper()
+		gotStatus, gotPid, err := be.Pid(slot, generation)
+		if err != nil || gotStatus != status || gotPid != pid {
+			t.Fatalf("got %v, %d, %v; want %v, %d", gotStatus, gotPid, err, status, pid)
+		}
+	}
+	want(shmem.HandleNotYetStarted, 0)
+	pm.SetPid(slot, 4711)
+	want(shmem.HandleStarted, 4711)
+	pm.SetPid(slot, shmem.DeadPid)
+	want(shmem.HandleStopped, 0) // waiting to restart
+	if terminated, err := be.RequestTermination(slot, generation); !terminated || err != nil || !pm.Terminate(slot) {
+		t.Fatalf("got %v, %v", terminated, err)
+	}
+	pm.Release(slot, false)
+	want(shmem.HandleStopped, 0) // free
+
+	if _, second, _ := be.Claim(shmem.Descriptor{Name: "b"}, false, 0); second != 2 || pm.Terminate(slot) {
+		t.Errorf("a recycled slot has generation %d, terminate %v", second, pm.Terminate(slot))
+	}
+	want(shmem.HandleStopped, 0) // the handle is stale
+	if terminated, _ := be.RequestTermination(slot, generation); terminated || pm.Terminate(slot) {
+		t.Error("a stale handle terminated another worker")
+	}
+}
+
+func TestClaimFailsWhenEverySlotIsTaken(t *testing.T) {
+	s, _ := newSegment(t, 1, 1)
+	be := s.BackendSlots(os.Getpid())
+	_, _, first := be.Claim(shmem.Descriptor{}, false, 0)
+	_, _, second := be.Claim(shmem.Descriptor{}, false, 0)
+	if !first || second {
+		t.Errorf("got %v, %v", first, second)
+	}
+}
+
+func TestParallelWorkersAreCapped(t *testing.T) {
+	s, _ := newSegment(t, 8, 1)
+	pm, be := s.PostmasterSlots(), s.BackendSlots(os.Getpid())
+	for i := range 2 {
+		if _, _, ok := be.Claim(shmem.Descriptor{}, true, 2); !ok {
+			t.Fatalf("worker %d was refused", i)
+		}
+	}
+	if _, _, ok := be.Claim(shmem.Descriptor{}, true, 2); ok {
+		t.Fatal("the cap did not hold")
+	}
+	if _, _, ok := be.Claim(shmem.Descriptor{}, false, 2); !ok {
+		t.Fatal("the cap held for a worker that is not parallel")
+	}
+	pm.Release(0, true)
+	if _, _, ok := be.Claim(shmem.Descriptor{}, true, 2); !ok {
+		t.Fatal("the end of a parallel worker made no room")
+	}
+}
+
+func TestHandlesOutOfRangeAreErrors(t *testing.T) {
+	s, _ := newSegment(t, 2, 1)
+	be := s.BackendSlots(os.Getpid())
+	for _, slot := range []int{-1, 2, 1 << 30} {
+		if _, _, err := be.Pid(slot, 0); err == nil {
+			t.Errorf("Pid(%d): no error", slot)
+		}
+		if _, err := be.RequestTermination(slot, 0); err == nil {
+			t.Errorf("RequestTermination(%d): no error", slot)
+		}
+	}
+}
+
+func TestDescriptorsAreCopiedDefensively(t *testing.T) {
+	s, _ := newSegment(t, 1, 1)
+	long := strings.Repeat("x", 5000)
+	s.PostmasterSlots().Init(0, shmem.Descriptor{Name: long, Type: "tab\there\x01\xff", Library: long, Function: long})
+	d := s.PostmasterSlots().Descriptor(0)
+	if len(d.Name) != shmem.NameSize-1 || len(d.Library) != shmem.PathSize-1 || len(d.Function) != shmem.NameSize-1 {
+		t.Errorf("got lengths %d, %d, %d", len(d.Name), len(d.Library), len(d.Function))
+	}
+	if d.Type != "tab\there??" {
+		t.Errorf("got %q", d.Type)
+	}
+	// Without any NUL, and with every byte there is.
+	garbage := make([]byte, 8192)
+	for i := range garbage {
+		garbage[i] = byte(i%255) + 1
+	}
+	if _, err := s.File().WriteAt(garbage[:4096], 4096); err != nil {
+		t.Fatal(err)
+	}
+	if d := s.PostmasterSlots().Descriptor(0); len(d.Name) >= shmem.NameSize {
+		t.Errorf("got %d bytes", len(d.Name))
+	}
+}
+
+// claimAndRelease is a process that claims slots as fast as it can, and checks
+// that each shows what was written to it until it is released. It plays the
+// postmaster for its own slots, which is the one part of the protocol it
+// shares with nobody.
+func claimAndRelease() error {
+	s, _, err := attachInherited()
+	if err != nil {
+		return err
+	}
+	self := os.Getpid()
+	pm, be := s.PostmasterSlots(), s.BackendSlots(self)
+	fmt.Println("ready")
+	bufio.NewScanner(os.Stdin).Scan()
+	claimed := 0
+	for i := range 20000 {
+		name := fmt.Sprintf("%d-%d", self, i)
+		slot, generation, ok := be.Claim(shmem.Descriptor{Name: name, MainArg: int64(self)}, false, 0)
+		if !ok {
+			continue
+		}
+		claimed++
+		if d := pm.Descriptor(slot); d.Name != name || d.MainArg != int64(self) || !pm.InUse(slot) {
+			return fmt.Errorf("slot %d of %s shows %s", slot, name, d.Name)
+		}
+		pm.SetPid(slot, self)
+		if status, pid, _ := be.Pid(slot, generation); status != shmem.HandleStarted || pid != self {
+			return fmt.Errorf("slot %d of %d shows %d", slot, self, pid)
+		}
+		pm.Release(slot, false)
+		if status, _, _ := be.Pid(slot, generation); status != shmem.HandleStopped {
+			return fmt.Errorf("released slot %d has status %d", slot, status)
+		}
+	}
+	fmt.Println(claimed)
+	return nil
+}
+
+func TestProcessesNeverShareASlot(t *testing.T) {
+	s, a := newSegment(t, 3, 1)
+	processes := make([]*process, 4)
+	for i := range processes {
+		processes[i] = startProcess(t, "claim", s, a)
+	}
+	for _, p := range processes {
+		p.readLine(t)
+	}
+	for _, p := range processes {
+		fmt.Fprintln(p.stdin, "go")
+	}
+	total := 0
+	for _, p := range processes {
+		var n int
+		if _, err := fmt.Sscan(p.readLine(t), &n); err != nil {
+			t.Fatal(err)
+		}
+		total += n
+		if err := p.cmd.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	be := s.BackendSlots(os.Getpid())
+	generations := 0
+	for range 3 {
+		_, generation, ok := be.Claim(shmem.Descriptor{}, false, 0)
+		if !ok {
+			t.Fatal("a slot was lost")
+		}
+		generations += int(generation) - 1
+	}
+	if generations != total {
+		t.Errorf("%d claims raised %d generations", total, generations)
+	}
+	if holder := s.SlotLockHolder(); holder != 0 {
+		t.Errorf("process %d holds the lock", holder)
+	}
+}
+
+// dieWithLock exits inside the critical section.
+func dieWithLock() error {
+	s, _, err := attachInherited()
+	if err != nil {
+		return err
+	}
+	shmem.HoldSlotLock(s, os.Getpid())
+	os.Exit(0)
+	return nil
+}
+
+func TestTheSlotLockNamesItsDeadHolder(t *testing.T) {
+	s, a := newSegment(t, 1, 1)
+	p := startProcess(t, "die-held", s, a)
+	if err := p.cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.SlotLockHolder(); got != p.cmd.Process.Pid {
+		t.Errorf("got %d, want %d", got, p.cmd.Process.Pid)
+	}
+	// The postmaster goes on without it.
+	s.PostmasterSlots().Init(0, shmem.Descriptor{})
+	s.PostmasterSlots().Release(0, true)
+}
