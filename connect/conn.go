@@ -20,6 +20,7 @@ import (
 // within two seconds.
 type Conn struct {
 	*pgx.Conn
+	wire        *wire
 	databaseOID uint32
 	address     string
 }
@@ -62,7 +63,7 @@ func (c *Conn) Close(ctx context.Context) error { return c.Conn.Close(ctx) }
 // shows when main returns it: the server's own words, SQLSTATE, DETAIL and HINT.
 // A network error counts as the loss of this session (08006) if it is lost.
 func (c *Conn) DescribeError(err error) *elog.ErrorData {
-	e := AsErrorData(err, elog.Error)
+	e := AsErrorData(c.wire.explain(err), elog.Error)
 	var network *net.OpError
 	if e != nil && e.Code == elog.InternalError && c.IsClosed() && errors.As(err, &network) {
 		e.Code = elog.ConnectionFailure

@@ -48,10 +48,10 @@ func (c *Config) open(ctx context.Context, cl client, o options) (*Conn, error) 
 	if err != nil {
 		return nil, c.openError(ctx, err)
 	}
-	conn := &Conn{Conn: established, address: wire.pin()}
+	conn := &Conn{Conn: established, wire: wire, address: wire.pin()}
 	if conn.databaseOID, err = prepareSession(ctx, established, o.setup(config.RuntimeParams)); err != nil {
 		_ = established.Close(ctx)
-		return nil, c.openError(ctx, err)
+		return nil, c.openError(ctx, wire.explain(err))
 	}
 	return conn, nil
 }

@@ -29,11 +29,11 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interv
 // prepareWire sets what of the configuration concerns the socket: who dials,
 // what the end of a context does, and how a lost connection is told from other
 // errors.
-func prepareWire(config *pgx.ConnConfig, cancelRequests bool) *dialer {
-	d := &dialer{net: net.Dialer{Timeout: config.ConnectTimeout, KeepAliveConfig: keepAlive}}
-	config.DialFunc = d.dial
-	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		return pgproto3.NewFrontend(lossReader{r}, lastWordWriter{w})
+func prepareWire(config *pgx.ConnConfig, cancelRequests bool) *wire {
+	w := &wire{dialer: net.Dialer{Timeout: config.ConnectTimeout, KeepAliveConfig: keepAlive}}
+	config.DialFunc = w.dial
+	config.BuildFrontend = func(in io.Reader, out io.Writer) *pgproto3.Frontend {
+		return pgproto3.NewFrontend(lossReader{w, in}, lastWordWriter{w, out})
 	}
 	if cancelRequests {
 		config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
@@ -42,69 +42,94 @@ func prepareWire(config *pgx.ConnConfig, cancelRequests bool) *dialer {
 	}
 	// pgx looks at the translated severity here.
 	config.OnPgError = func(_ *pgconn.PgConn, e *pgconn.PgError) bool { return !endsSession(e) }
-	return d
+	return w
 }
 
-// dialer dials hosts in turn until a session is open, and from then on the host
-// of that session only. Cancel requests need that: pgx sends them to the first
-// socket directory of several, whichever the session is with.
-type dialer struct {
-	net net.Dialer
+// wire is what lies below a session. It dials hosts in turn until the session
+// is open, and from then on the host of that session only. Cancel requests need
+// that: pgx sends them to the first socket directory of several, whichever the
+// session is with.
+type wire struct {
+	dialer net.Dialer
 
 	mu               sync.Mutex
 	pinned           bool
 	network, address string
+	lost             *lostConnection // the first loss since
 }
 
-func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	d.mu.Lock()
-	if d.pinned {
-		network, address = d.network, d.address
+func (w *wire) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	w.mu.Lock()
+	if w.pinned {
+		network, address = w.network, w.address
 	} else {
-		d.network, d.address = network, address
+		w.network, w.address = network, address
 	}
-	d.mu.Unlock()
-	return d.net.DialContext(ctx, network, address)
+	w.mu.Unlock()
+	return w.dialer.DialContext(ctx, network, address)
 }
 
 // pin says that the session is with the host dialled last, and returns its
 // address.
-func (d *dialer) pin() string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.pinned = true
-	return d.address
+func (w *wire) pin() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pinned, w.lost = true, nil
+	return w.address
 }
 
-// lossReader marks the errors that mean the loss of the connection, since pgx
-// hands on what the network says, which nobody could tell from an error of
-// another connection that the plugin has.
-type lossReader struct{ r io.Reader }
+// explain replaces "conn closed", which is all that pgx has to say in places
+// about a connection just lost, by the loss itself.
+func (w *wire) explain(err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.lost != nil && errors.Is(err, pgconn.ErrConnClosed) {
+		return w.lost
+	}
+	return err
+}
+
+// mark marks an error that means the loss of the connection. It leaves the
+// deadlines alone by which pgx interrupts a read.
+func (w *wire) mark(err error) error {
+	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	loss := &lostConnection{err}
+	if w.lost == nil {
+		w.lost = loss
+	}
+	return loss
+}
+
+// lossReader marks losses, since pgx hands on what the network says, which
+// nobody could tell from an error of another connection that the plugin has.
+type lossReader struct {
+	wire *wire
+	in   io.Reader
+}
 
 func (l lossReader) Read(p []byte) (int, error) {
-	n, err := l.r.Read(p)
-	return n, markLoss(err)
+	n, err := l.in.Read(p)
+	return n, l.wire.mark(err)
 }
 
 // lastWordWriter does not report that the server has closed the connection:
 // the read that follows does, after the server's last message, which says why.
 // Libpq does the same.
-type lastWordWriter struct{ w io.Writer }
+type lastWordWriter struct {
+	wire *wire
+	out  io.Writer
+}
 
 func (l lastWordWriter) Write(p []byte) (int, error) {
-	n, err := l.w.Write(p)
+	n, err := l.out.Write(p)
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 		return len(p), nil
 	}
-	return n, markLoss(err)
-}
-
-// markLoss leaves the deadlines alone by which pgx interrupts a read.
-func markLoss(err error) error {
-	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		return err
-	}
-	return &lostConnection{err}
+	return n, l.wire.mark(err)
 }
 
 // lostConnection is a connection that broke. It is a net.Error that is no

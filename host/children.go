@@ -114,7 +114,10 @@ func (c *children) born(ev started) *process {
 
 // greet shakes hands with a child, beside the event loop.
 func (c *children) greet(p *process, startup handshake.Startup) {
-	go func() { c.post(shakenHands{p.id, shakeHands(p.socket, &startup)}) }()
+	go func() {
+		defer p.socket.Close() //nolint:errcheck // all has been said
+		c.post(shakenHands{p.id, shakeHands(p.socket, &startup)})
+	}()
 }
 
 // reject puts an end to a child that failed the handshake.
@@ -160,7 +163,6 @@ func (c *children) buried(id postmaster.ChildID) (postmaster.Exited, bool) {
 	}
 	p.record.SetPid(0)
 	_ = p.pidfd.Close()
-	_ = p.socket.Close()
 	c.records[p.index] = false
 	delete(c.byID, id)
 	return ev, true

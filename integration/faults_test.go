@@ -39,10 +39,11 @@ func faultsLibrary() plugins.Library {
 			"deaf":            deaf,
 			"own_sigterm":     ownSigterm,
 			"manual_signals":  manualSignals,
-			"never_unblocks":  wait,
+			"never_unblocks":  wait, // signals stay blocked
 			"hup":             hup,
 			"latch":           latch,
 			"connect":         connectAndReport,
+			"connect_as":      connectAs,
 			"connect_twice":   connectTwice,
 			"sleep_query":     sleepQuery,
 			"grandchild":      grandchild,
@@ -201,6 +202,16 @@ func connectAndReport(ctx context.Context, w *plugins.Worker) error {
 		return err
 	}
 	w.Logf(elog.Log, "%s is connected to %s", w.Entry().Name, database)
+	return wait(ctx, w)
+}
+
+// connectAs connects as the user its Extra names.
+func connectAs(ctx context.Context, w *plugins.Worker) error {
+	conn, err := connect.InitializeConnection(ctx, w, "", extraString(w), 0)
+	if err != nil {
+		return err
+	}
+	w.Logf(elog.Log, "%s is connected to %s", w.Entry().Name, conn.Database())
 	return wait(ctx, w)
 }
 

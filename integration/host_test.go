@@ -287,3 +287,51 @@ func childrenOf(pid int) ([]int, error) {
 	}
 	return pids, nil
 }
+
+// eventually polls until the condition holds.
+func (h *testHost) eventually(what string, condition func() bool) {
+	h.t.Helper()
+	deadline := time.Now().Add(limit)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		if time.Now().After(deadline) {
+			h.t.Fatalf("timed out waiting for %s", what)
+		}
+		<-tick.C
+	}
+}
+
+// freeze stops a process and waits until it has stopped.
+func (h *testHost) freeze(pid int) {
+	h.t.Helper()
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		h.t.Fatal(err)
+	}
+	h.eventually("the process to stop", func() bool { return processState(pid) == 'T' })
+}
+
+// isGone reports whether a process has ended; a zombie has.
+func isGone(pid int) bool {
+	state := processState(pid)
+	return state == 0 || state == 'Z' || state == 'X'
+}
+
+// processState returns the letter ps shows, or 0 if there is no such process.
+func processState(pid int) byte {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, ok := strings.Cut(string(stat), ") ")
+	if err != nil || !ok {
+		return 0
+	}
+	return rest[0]
+}
+
+// processTitle returns what ps shows as the command.
+func processTitle(pid int) string {
+	title, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimRight(strings.ReplaceAll(string(title), "\x00", " "), " ")
+}

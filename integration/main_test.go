@@ -34,7 +34,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(host.Run(context.Background(), o))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	stopSharedServer()
+	os.Exit(code)
 }
 
 // noMonitor leaves the server monitor out, for tests that have no server and

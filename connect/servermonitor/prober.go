@@ -76,9 +76,9 @@ func (s *session) Look(ctx context.Context) (Facts, error) {
 	results, err := s.conn.PgConn().Exec(ctx, question).ReadAll()
 	if err != nil {
 		if ctx.Err() != nil {
-			err = elog.New(elog.Error, elog.ConnectionFailure, "server does not answer").WithCause(err)
+			return Facts{}, elog.New(elog.Error, elog.ConnectionFailure, "server does not answer")
 		}
-		return Facts{}, err
+		return Facts{}, s.conn.DescribeError(err)
 	}
 	if len(results) != 1 || len(results[0].Rows) != 1 {
 		return Facts{}, elog.New(elog.Error, elog.ProtocolViolation, "server sent an unexpected answer")
@@ -109,7 +109,7 @@ func (s *session) AwaitLoss(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			return err
+			return s.conn.DescribeError(err)
 		}
 	}
 }

@@ -35,16 +35,20 @@ func (ev Spawned) apply(m *Machine) {
 	if m.pass.spawning == c {
 		m.pass.spawning = nil
 	}
+	if ev.Err == nil {
+		m.adopt(c, ev.Pid)
+	}
+	if m.deferred {
+		// Before anything can be released: a release is a command, and the slots
+		// look as before until it has been executed.
+		m.backgroundWorkerStateChange()
+	}
 	switch {
 	case ev.Err == nil:
-		m.adopt(c, ev.Pid)
 	case c.worker != nil:
 		m.workerStartFailed(c, ev)
 	default:
 		m.auxiliaryStartFailed(c, ev)
-	}
-	if m.deferred {
-		m.backgroundWorkerStateChange()
 	}
 }
 

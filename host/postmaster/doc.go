@@ -16,26 +16,20 @@
 //
 // The slot's pid, which is all that others see of it, stands in brackets.
 //
-//	SlotsChanged, Started
-//	       │
-//	       ▼   start test passes      Spawned
-//	 registered [-1] ──► starting [-1] ──► running [n]
-//	       ▲ │             ▲      │            │
-//	   0.1 s │ a want of   │      │ Spawned    │ Exited
-//	    to   │ resources,  │      │ with an    │
-//	   10 s  └ for 10 s ◄──┼──────┤ error      │
-//	                       │      ▼            ▼
-//	 due, and              │     exit 1     exit 1, crash    exit 0
-//	 start test passes     │      │            │               │
-//	       ┌───────────────┘      ▼            ▼               ▼
-//	 waiting [0] ◄─────────── may restart ──────────┐      forgotten
-//	       │                      │                 │          ▲
-//	       │ terminate            │ lost its server │ never restarts,
-//	       ▼                      ▼                 │ terminate
-//	   forgotten           waits for news [0]       └──────────┘
-//	                         │           │
-//	    another server, or   │           │ the same server, and
-//	    may restart: waiting ◄           ► never restarts: forgotten
+//	 SlotsChanged,    start test                Spawned
+//	 Started          passes                    with a pid
+//	──────► registered ──────► starting ──────────────────► running
+//	           [-1]              [-1, 0]                      [n]
+//	             ▲                │   │ Spawned                │ Exited
+//	             └────────────────┘   │ with an error          │
+//	          want of resources:      ▼                        ▼
+//	          again, for 10 s       ended: what now?
+//
+//	 it exited with 0, shall terminate, or never restarts ──► forgotten
+//	 its server was lost (SPEC 5) ──► lost [0] ── news of a server ──┬─► forgotten
+//	                                                                 ▼
+//	 any other error or crash ──────────────────────────────► waiting [0] ──► starting
+//	                                           restart time over, start test passes
 //
 // A start is asynchronous because an exec can hang. Until its answer the child
 // exists without a pid, and whatever signal it should have got it gets with the
@@ -58,7 +52,9 @@
 //   - One launch-pass start at most is unanswered. It holds up other starts, and
 //     nothing else.
 //   - What the slots hold is hostile. It is copied once per decision, and every
-//     pid, start time and restart time is checked before it is acted upon.
+//     pid, start time and restart time is checked before it is acted upon. No
+//     step reads the slots after it has released one, because the slot is not
+//     free before the command is executed.
 //   - Exit comes once, last, and not before every start is answered and every
 //     child is gone; only 5 s into an immediate shutdown a start that still
 //     hangs is given up.

@@ -91,7 +91,9 @@ func (m *Machine) childCrashed(*child, Exited) {}
 func (m *Machine) logExit(level elog.Level, name string, pid int, ev Exited) {
 	s := ev.Status
 	if ev.Failure != nil {
-		m.emit(Log{elog.AsErrorData(ev.Failure, elog.Log)})
+		e := elog.AsErrorData(ev.Failure, elog.Log)
+		e.Message = fmt.Sprintf("%s (PID %d) could not be started: %s", name, pid, e.Message)
+		m.emit(Log{e})
 		return
 	}
 	if m.shutdown == ImmediateShutdown && (s.Signaled || s.Code > 1) {

@@ -47,8 +47,8 @@ func TestSpec6Exits(t *testing.T) {
 		"TERM when ready is a crash":   {5, killedBy(unix.SIGTERM), []string{said + "was terminated by signal 15: Terminated", gone, told}},
 		"TERM before ready is exit 1":  {5, unready(killedBy(unix.SIGTERM)), []string{gone, told, said + "was terminated by signal 15: Terminated"}},
 		"KILL before ready is a crash": {5, unready(killedBy(unix.SIGKILL)), []string{said + "was terminated by signal 9: Killed", gone, told}},
-		"bad handshake is exit 1":      {5, failure, []string{gone, told, "LOG: handshake failed | Why."}},
-		"bad handshake never restarts": {never, failure, []string{gone, release, forgot, told, "LOG: handshake failed | Why."}},
+		"bad handshake is exit 1":      {5, failure, []string{gone, told, said + "could not be started: handshake failed | Why."}},
+		"bad handshake never restarts": {never, failure, []string{gone, release, forgot, told, said + "could not be started: handshake failed | Why."}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
@@ -95,7 +95,7 @@ func TestSpec5AuxiliaryProcessesAreAlwaysRestarted(t *testing.T) {
 		"exit 0":  {code(0), "LOG: server monitor process (PID 101) exited with exit code 0"},
 		"exit 1":  {running("x", code(1)), "LOG: server monitor process (PID 101) exited with exit code 1 | Failed process was running: x"},
 		"crash":   {killedBy(unix.SIGABRT), "LOG: server monitor process (PID 101) was terminated by signal 6: Aborted"},
-		"failure": {postmaster.Exited{Failure: errNoExec}, `LOG: "/lib/x": no such file or directory`},
+		"failure": {postmaster.Exited{Failure: errNoExec}, `LOG: server monitor process (PID 101) could not be started: "/lib/x": no such file or directory`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)

@@ -102,48 +102,52 @@ func TestSpec5WorkersThatCannotLoseTheServer(t *testing.T) {
 	r.want("slot 0: pid 0", "notify 101", free, forgot)
 }
 
+// What becomes of a worker that lost the server.
+const (
+	starts    = "starts" // 1 s after the exit, whatever its restart time
+	forgotten = "forgotten"
+	waits     = "waits" // for its restart time, since the exit
+)
+
+var verdicts = []struct {
+	state   string
+	static  bool
+	restart int
+	another bool // server
+	away    bool // news that it could not be reached came first
+	want    string
+}{
+	{"08006", true, never, true, true, starts},
+	{"08006", false, never, true, true, forgotten},
+	{"08006", true, 30, true, true, starts},
+	{"08006", false, 30, true, true, starts},
+	{"08006", true, never, false, true, forgotten},
+	{"08006", false, never, false, true, forgotten},
+	{"08006", true, 30, false, true, starts},
+	{"08006", false, 30, false, true, starts},
+	// the server was there all the time
+	{"08006", true, never, false, false, forgotten},
+	{"08006", false, 30, false, false, starts},
+	{"57P03", true, never, true, false, starts},
+	{"57P02", false, never, false, false, forgotten},
+	// 57P01: with the server gone, a loss; else a SIGTERM to that worker
+	{"57P01", true, never, true, true, starts},
+	{"57P01", true, never, true, false, starts},
+	{"57P01", false, 30, false, true, starts},
+	{"57P01", true, never, false, false, forgotten},
+	{"57P01", false, never, false, false, forgotten},
+	{"57P01", true, 30, false, false, waits},
+	{"57P01", false, 30, false, false, waits},
+	// 53300: there was no session to be lost
+	{"53300", true, never, false, false, starts},
+	{"53300", false, never, false, false, forgotten},
+	{"53300", false, 30, false, false, starts},
+}
+
 // SPEC 5: what becomes of a worker that lost the server, by the next news of
 // a server that can be reached.
 func TestSpec5TheServerIsBack(t *testing.T) {
-	const (
-		starts    = "starts" // 1 s after the exit, whatever its restart time
-		forgotten = "forgotten"
-		waits     = "waits" // for its restart time, since the exit
-	)
-	for _, tt := range []struct {
-		state   string
-		static  bool
-		restart int
-		another bool // server
-		away    bool // news that it could not be reached came first
-		want    string
-	}{
-		{"08006", true, never, true, true, starts},
-		{"08006", false, never, true, true, forgotten},
-		{"08006", true, 30, true, true, starts},
-		{"08006", false, 30, true, true, starts},
-		{"08006", true, never, false, true, forgotten},
-		{"08006", false, never, false, true, forgotten},
-		{"08006", true, 30, false, true, starts},
-		{"08006", false, 30, false, true, starts},
-		// the server was there all the time
-		{"08006", true, never, false, false, forgotten},
-		{"08006", false, 30, false, false, starts},
-		{"57P03", true, never, true, false, starts},
-		{"57P02", false, never, false, false, forgotten},
-		// 57P01: with the server gone, a loss; else a SIGTERM to that worker
-		{"57P01", true, never, true, true, starts},
-		{"57P01", true, never, true, false, starts},
-		{"57P01", false, 30, false, true, starts},
-		{"57P01", true, never, false, false, forgotten},
-		{"57P01", false, never, false, false, forgotten},
-		{"57P01", true, 30, false, false, waits},
-		{"57P01", false, 30, false, false, waits},
-		// 53300: there was no session to be lost
-		{"53300", true, never, false, false, starts},
-		{"53300", false, never, false, false, forgotten},
-		{"53300", false, 30, false, false, starts},
-	} {
+	for _, tt := range verdicts {
 		t.Run(tt.state+" "+tt.want, func(t *testing.T) {
 			r := connected(t, tt.static, restart(tt.restart))
 			r.exit("w", sqlState(tt.state))

@@ -81,7 +81,9 @@ func (w *world) execute(ev postmaster.Event, cmds []postmaster.Command) []string
 		}
 		w.run(cmd)
 	}
-	w.checkSlots()
+	if w.exits == 0 { // a start given up can still be answered after Exit
+		w.checkSlots()
+	}
 	return w.problems
 }
 

@@ -7,8 +7,7 @@ import (
 	"strconv"
 )
 
-// childrenOf returns handles of the processes whose parent is pid, which must
-// not have been reaped yet. A handle cannot hit a stranger that got the same
+// childrenOf returns handles of the processes whose parent is pid. A handle cannot hit a stranger that got the same
 // pid later: it is a pidfd, and the parent is asked for again once it is open.
 func childrenOf(pid int) []*os.Process {
 	entries, err := os.ReadDir("/proc")

@@ -110,15 +110,6 @@ func run(ctx context.Context, cmd *exec.Cmd, cred *syscall.Credential) error {
 	return context.Cause(ctx)
 }
 
-func (p *process) running() bool {
-	select {
-	case <-p.exited:
-		return false
-	default:
-		return true
-	}
-}
-
 // signal returns os.ErrProcessDone if the program has ended.
 func (p *process) signal(sig os.Signal) error {
 	return p.cmd.Process.Signal(sig)
@@ -141,12 +132,12 @@ func (p *process) stop(ctx context.Context) error {
 }
 
 // kill ends the postmaster and its children with SIGKILL and waits for that.
-// The children are looked up first: without a parent there is no finding them.
-// One that is forked meanwhile ends by itself, because it has nothing to do
-// yet and looks for its postmaster before it waits.
+// The children have to be found first, while they have their parent, and the
+// parent must not fork any more: one forked last would live on, unseen.
 func (p *process) kill() error {
 	var children []*os.Process
-	if p.running() {
+	if p.signal(unix.SIGSTOP) == nil {
+		p.awaitStopped()
 		children = childrenOf(p.cmd.Process.Pid)
 	}
 	_ = p.signal(unix.SIGKILL)
@@ -155,6 +146,18 @@ func (p *process) kill() error {
 		_ = child.Release()
 	}
 	return p.awaitGone(killGrace)
+}
+
+// awaitStopped returns when SIGSTOP has taken effect or the program has ended.
+// It leaves both to be seen by other waits. An error means that there is
+// nothing to wait for any more.
+func (p *process) awaitStopped() {
+	_ = p.cmd.Process.WithHandle(func(pidfd uintptr) {
+		err := error(unix.EINTR)
+		for errors.Is(err, unix.EINTR) {
+			err = unix.Waitid(unix.P_PIDFD, int(pidfd), nil, unix.WSTOPPED|unix.WEXITED|unix.WNOWAIT, nil)
+		}
+	})
 }
 
 func (p *process) awaitGone(limit time.Duration) error {

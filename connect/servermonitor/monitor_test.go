@@ -1,0 +1,182 @@
+package servermonitor
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/shmem"
+)
+
+// The loop runs on synctest's clock here: what takes a second takes exactly one.
+
+// fakeOpener hands out sessions, or errors, as the test feeds them.
+type fakeOpener struct {
+	opened  chan string // conninfo of each Open
+	results chan any    // *fakeSession or error
+}
+
+func newOpener() *fakeOpener {
+	return &fakeOpener{opened: make(chan string, 1000), results: make(chan any, 1000)}
+}
+
+func (o *fakeOpener) Open(ctx context.Context, conninfo string) (Session, error) {
+	o.opened <- conninfo
+	select {
+	case r := <-o.results:
+		if s, ok := r.(*fakeSession); ok {
+			return s, nil
+		}
+		return nil, r.(error)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+type fakeSession struct {
+	facts  atomic.Pointer[Facts]
+	looked chan struct{}
+	lost   chan error
+	closed chan struct{}
+}
+
+func newSession(f Facts) *fakeSession {
+	s := &fakeSession{looked: make(chan struct{}, 1000), lost: make(chan error, 1), closed: make(chan struct{})}
+	s.facts.Store(&f)
+	return s
+}
+
+func (s *fakeSession) Look(context.Context) (Facts, error) {
+	s.looked <- struct{}{}
+	return *s.facts.Load(), nil
+}
+
+func (s *fakeSession) AwaitLoss(ctx context.Context) error {
+	select {
+	case err := <-s.lost:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+func (s *fakeSession) Close() { close(s.closed) }
+
+func await[T any](t *testing.T, what string, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("not in time: %s", what)
+	}
+	panic("unreachable")
+}
+
+func TestLossOfTheSessionIsNoticedAtOnceAndTheNextOpened(t *testing.T) { synctest.Test(t, testLossOfTheSessionIsNoticedAtOnceAndTheNextOpened) }
+
+func testLossOfTheSessionIsNoticedAtOnceAndTheNextOpened(t *testing.T) {
+	p, o := newProcess("c"), newOpener()
+	first, second := newSession(primary), newSession(primary)
+	o.results <- first
+	start(t, p, o)
+	p.expect(t, shmem.ServerReadWrite)
+	first.lost <- errLost // within the pause of 10 s
+	begin := time.Now()
+	o.results <- second
+	p.expect(t, shmem.ServerUnreachable)
+	p.expect(t, shmem.ServerReadWrite)
+	if took := time.Since(begin); took > firstPause {
+		t.Errorf("took %v", took)
+	}
+	await(t, "the lost session is closed", first.closed)
+}
+
+func TestLatchMakesItLookAgainNow(t *testing.T) { synctest.Test(t, testLatchMakesItLookAgainNow) }
+
+func testLatchMakesItLookAgainNow(t *testing.T) {
+	p, o := newProcess("c"), newOpener()
+	s := newSession(primary)
+	o.results <- s
+	start(t, p, o)
+	await(t, "first look", s.looked)
+	p.expect(t, shmem.ServerReadWrite)
+	p.SetLatch()
+	await(t, "second look", s.looked)
+}
+
+func TestPromotionIsNoticed(t *testing.T) { synctest.Test(t, testPromotionIsNoticed) }
+
+func testPromotionIsNoticed(t *testing.T) {
+	p, o := newProcess("c"), newOpener()
+	s := newSession(standby)
+	o.results <- s
+	start(t, p, o)
+	p.expect(t, shmem.ServerStandby)
+	begin := time.Now()
+	s.facts.Store(&primary)
+	p.expect(t, shmem.ServerReadWrite)
+	if took := time.Since(begin); took > standbyPause {
+		t.Errorf("took %v", took)
+	}
+}
+
+func TestReloadConnectsAnewOnlyIfTheConninfoHasChanged(t *testing.T) { synctest.Test(t, testReloadConnectsAnewOnlyIfTheConninfoHasChanged) }
+
+func testReloadConnectsAnewOnlyIfTheConninfoHasChanged(t *testing.T) {
+	p, o := newProcess("old"), newOpener()
+	first, second := newSession(primary), newSession(standby)
+	o.results <- first
+	o.results <- second
+	start(t, p, o)
+	p.expect(t, shmem.ServerReadWrite)
+	await(t, "first look", first.looked)
+	p.hup("old")
+	await(t, "look after a reload that changes nothing", first.looked)
+	p.hup("new")
+	p.expect(t, shmem.ServerStandby)
+	await(t, "the session of before is closed", first.closed)
+	if a, b := <-o.opened, <-o.opened; a != "old" || b != "new" || len(o.opened) != 0 {
+		t.Errorf("got %q, %q", a, b)
+	}
+}
+
+func TestEndOfContextAndPostmasterDeathEndIt(t *testing.T) { synctest.Test(t, testEndOfContextAndPostmasterDeathEndIt) }
+
+func testEndOfContextAndPostmasterDeathEndIt(t *testing.T) {
+	p, o := newProcess("c"), newOpener()
+	s := newSession(primary)
+	o.results <- s
+	stop := start(t, p, o)
+	p.expect(t, shmem.ServerReadWrite)
+	if err := stop(); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	await(t, "the session is closed", s.closed)
+
+	p, o = newProcess("c"), newOpener()
+	o.results <- newSession(primary)
+	m := &monitor{process: p, prober: o, machine: *newMachine()}
+	close(p.dead)
+	if err := m.run(context.Background()); !errors.Is(err, plugins.ErrPostmasterDied) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestEndOfContextInterruptsAnAttempt(t *testing.T) { synctest.Test(t, testEndOfContextInterruptsAnAttempt) }
+
+func testEndOfContextInterruptsAnAttempt(t *testing.T) {
+	p, o := newProcess("c"), newOpener()
+	stop := start(t, p, o)
+	await(t, "the attempt", o.opened)
+	if err := stop(); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if len(p.published) != 0 || len(p.reports) != 0 {
+		t.Error("the interrupted attempt was published")
+	}
+}
