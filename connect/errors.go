@@ -40,7 +40,7 @@ func SQLState(err error) elog.SQLState {
 // again once the server is back. 57P01 is also what pg_terminate_backend makes
 // of one session of a healthy server; only the host can tell these apart.
 func IsServerEvent(err error) bool {
-	switch code := SQLState(err); code { //nolint:exhaustive // codes are an open set
+	switch code := SQLState(err); code {
 	case elog.AdminShutdown, elog.CrashShutdown, elog.CannotConnectNow, elog.TooManyConnections:
 		return true
 	default:

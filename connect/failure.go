@@ -43,7 +43,7 @@ func (c *Config) refusal(server *pgconn.PgError) *elog.ErrorData {
 	if e.Hint != "" {
 		return e
 	}
-	switch e.Code { //nolint:exhaustive // only where there is something to say
+	switch e.Code {
 	case elog.InvalidPassword:
 		e.Hint = `Check the password in "server_conninfo", the password file or PGPASSWORD.`
 		if c.pgx.Password == "" {

@@ -7,16 +7,16 @@ import (
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
-// ConnectFlags change the rules for a worker's connection. Mirrors the BGWORKER_
+// Flags change the rules for a worker's connection. Mirrors the BGWORKER_
 // flags of BackgroundWorkerInitializeConnection.
-type ConnectFlags uint32
+type Flags uint32
 
 // The flags of bgworker.h. Neither is available yet.
 const (
 	// BypassAllowConn connects even to a database with ALLOW_CONNECTIONS false.
-	BypassAllowConn ConnectFlags = 0x0001
+	BypassAllowConn Flags = 0x0001
 	// BypassRoleLoginCheck connects even as a role without the LOGIN attribute.
-	BypassRoleLoginCheck ConnectFlags = 0x0002
+	BypassRoleLoginCheck Flags = 0x0002
 )
 
 // InitializeConnection opens the worker's session with a database, as a user.
@@ -36,7 +36,7 @@ const (
 //
 // If ctx ends meanwhile, its cause is returned. Mirrors
 // BackgroundWorkerInitializeConnection.
-func InitializeConnection(ctx context.Context, w *plugins.Worker, dbname, username string, flags ConnectFlags, opts ...Option) (*Conn, error) {
+func InitializeConnection(ctx context.Context, w *plugins.Worker, dbname, username string, flags Flags, opts ...Option) (*Conn, error) {
 	return initialize(ctx, w, byName{dbname, username}, flags, opts)
 }
 
@@ -45,7 +45,7 @@ func InitializeConnection(ctx context.Context, w *plugins.Worker, dbname, userna
 // maintenance database, which costs a second connection for a moment. In
 // addition it returns 3D000 "database %u does not exist" and 28000 "role with
 // OID %u does not exist". Mirrors BackgroundWorkerInitializeConnectionByOid.
-func InitializeConnectionByOID(ctx context.Context, w *plugins.Worker, dboid, roleoid uint32, flags ConnectFlags, opts ...Option) (*Conn, error) {
+func InitializeConnectionByOID(ctx context.Context, w *plugins.Worker, dboid, roleoid uint32, flags Flags, opts ...Option) (*Conn, error) {
 	return initialize(ctx, w, byOID{dboid, roleoid}, flags, opts)
 }
 
@@ -61,7 +61,7 @@ type worker interface {
 // target is how a caller names database and role.
 type target interface {
 	// connect opens the session, or says why there cannot be one.
-	connect(ctx context.Context, h host, flags ConnectFlags) (*Conn, error)
+	connect(ctx context.Context, h host, flags Flags) (*Conn, error)
 }
 
 // host is what sessions are opened with.
@@ -75,7 +75,7 @@ func (h host) open(ctx context.Context, c *Config) (*Conn, error) {
 	return c.open(ctx, h.client, h.opts)
 }
 
-func initialize(ctx context.Context, w worker, t target, flags ConnectFlags, opts []Option) (*Conn, error) {
+func initialize(ctx context.Context, w worker, t target, flags Flags, opts []Option) (*Conn, error) {
 	var conn *Conn
 	err := w.InitializeSession(func() (plugins.Session, string, error) {
 		config, err := ParseConninfo(w.ServerConninfo())
@@ -95,7 +95,7 @@ func initialize(ctx context.Context, w worker, t target, flags ConnectFlags, opt
 }
 
 // refuseFlags refuses the flags that are not available.
-func refuseFlags(flags ConnectFlags) error {
+func refuseFlags(flags Flags) error {
 	switch {
 	case flags&BypassAllowConn != 0:
 		return elog.New(elog.Fatal, elog.FeatureNotSupported, "cannot bypass ALLOW_CONNECTIONS of a database").

@@ -81,7 +81,7 @@ func TestRefusalsByName(t *testing.T) {
 	as := func(user string) string { return server.ConnInfo() + " user=" + user }
 	for name, tt := range map[string]struct {
 		conninfo, database, role string
-		flags                    connect.ConnectFlags
+		flags                    connect.Flags
 		code                     elog.SQLState
 		message                  string
 		hint                     string
@@ -141,7 +141,7 @@ func TestRefusalsByOID(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		database, role uint32
-		flags          connect.ConnectFlags
+		flags          connect.Flags
 		code           elog.SQLState
 		message        string
 	}{

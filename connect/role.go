@@ -26,7 +26,7 @@ func lookUpRole(ctx context.Context, c *Conn, by roleFilter) (*role, error) {
 // refuseRole says what stands against connecting as another role than the
 // host's own. It asks the server first, because a role that does not exist, or
 // cannot log in, is an error there is more to say about.
-func refuseRole(ctx context.Context, h host, by roleFilter, missing *elog.ErrorData, flags ConnectFlags) error {
+func refuseRole(ctx context.Context, h host, by roleFilter, missing *elog.ErrorData, flags Flags) error {
 	conn, err := h.open(ctx, h.config)
 	if err != nil {
 		return err
@@ -41,7 +41,7 @@ func refuseRole(ctx context.Context, h host, by roleFilter, missing *elog.ErrorD
 
 // check returns nil for the host's own role, and otherwise why the worker cannot
 // connect as it.
-func (r *role) check(own string, missing *elog.ErrorData, flags ConnectFlags) error {
+func (r *role) check(own string, missing *elog.ErrorData, flags Flags) error {
 	switch {
 	case r == nil:
 		return missing

@@ -82,9 +82,9 @@ func TestTCPKeepalivesAreOn(t *testing.T) {
 }
 
 // running waits until the server runs a statement for the session.
-func running(t *testing.T, conn *connect.Conn) {
+func running(t *testing.T, conninfo string, conn *connect.Conn) {
 	t.Helper()
-	watcher := open(t, server.ConnInfo(), "")
+	watcher := open(t, conninfo, "")
 	eventually(t, "the statement runs", func() bool {
 		return query(t, watcher, "SELECT count(*)::text FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND pid = $1", conn.BackendPid()) == "1"
 	})
@@ -100,7 +100,7 @@ func TestEndOfContextCancelsTheStatementOnTheServer(t *testing.T) {
 				_, err := conn.Exec(ctx, "SELECT pg_sleep(1000)")
 				failed <- err
 			}()
-			running(t, conn)
+			running(t, server.ConnInfo(), conn)
 			cancel()
 			if err := <-failed; !connect.IsStatementCancelled(err) || connect.IsServerEvent(err) {
 				t.Errorf("got %v", err)
@@ -119,7 +119,7 @@ func TestCancelRequestFailsTheStatementAndKeepsTheSession(t *testing.T) {
 		_, err := conn.Exec(context.Background(), "SELECT pg_sleep(1000)")
 		failed <- err
 	}()
-	running(t, conn)
+	running(t, server.ConnInfo(), conn)
 	check(t, conn.CancelRequest(testContext(t)))
 	e := connect.AsErrorData(<-failed, elog.Error)
 	if e.Code != elog.QueryCanceled || e.Message != "canceling statement due to user request" {
@@ -141,7 +141,7 @@ func TestCancelRequestGoesToTheHostOfTheSession(t *testing.T) {
 		_, err := conn.Exec(ctx, "SELECT pg_sleep(1000)")
 		failed <- err
 	}()
-	running(t, conn)
+	running(t, server.ConnInfo(), conn)
 	start := time.Now()
 	cancel()
 	if err := <-failed; connect.SQLState(err) != elog.QueryCanceled || time.Since(start) > time.Second {

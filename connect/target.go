@@ -13,7 +13,7 @@ import (
 // byName is a database and a role by name; empty means the host's own.
 type byName struct{ database, role string }
 
-func (t byName) connect(ctx context.Context, h host, flags ConnectFlags) (*Conn, error) {
+func (t byName) connect(ctx context.Context, h host, flags Flags) (*Conn, error) {
 	if t.role != "" && t.role != h.config.User() {
 		return nil, refuseRole(ctx, h, roleFilter{"rolname", t.role}, missingRole(t.role), flags)
 	}
@@ -33,7 +33,7 @@ func (t byName) connect(ctx context.Context, h host, flags ConnectFlags) (*Conn,
 // byOID is a database and a role by OID; 0 means the host's own.
 type byOID struct{ database, role uint32 }
 
-func (t byOID) connect(ctx context.Context, h host, flags ConnectFlags) (*Conn, error) {
+func (t byOID) connect(ctx context.Context, h host, flags Flags) (*Conn, error) {
 	if t.database == 0 && t.role == 0 {
 		return byName{}.connect(ctx, h, flags)
 	}
@@ -51,7 +51,7 @@ func (t byOID) connect(ctx context.Context, h host, flags ConnectFlags) (*Conn, 
 
 // switchTo goes on from a session with the maintenance database, which it keeps
 // if that is the one asked for. With an error it returns the session to close.
-func (t byOID) switchTo(ctx context.Context, h host, maintenance *Conn, flags ConnectFlags) (*Conn, error) {
+func (t byOID) switchTo(ctx context.Context, h host, maintenance *Conn, flags Flags) (*Conn, error) {
 	if t.role != 0 {
 		role, err := lookUpRole(ctx, maintenance, roleFilter{"oid", strconv.FormatUint(uint64(t.role), 10)})
 		if err == nil {

@@ -12,7 +12,7 @@ import (
 type Extra struct {
 	Database uint32 // OID, or 0
 	Role     uint32 // OID, or 0 for the host's own user
-	Flags    connect.ConnectFlags
+	Flags    connect.Flags
 }
 
 // Encode returns the bytes of BackgroundWorker.Extra: three numbers of four
@@ -30,6 +30,6 @@ func DecodeExtra(raw [plugins.BGWExtraLen]byte) Extra {
 	return Extra{
 		Database: binary.LittleEndian.Uint32(raw[0:]),
 		Role:     binary.LittleEndian.Uint32(raw[4:]),
-		Flags:    connect.ConnectFlags(binary.LittleEndian.Uint32(raw[8:])),
+		Flags:    connect.Flags(binary.LittleEndian.Uint32(raw[8:])),
 	}
 }

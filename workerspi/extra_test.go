@@ -10,7 +10,7 @@ import (
 
 func TestExtraSurvivesTheRegistration(t *testing.T) {
 	roundTrip := func(database, role, flags uint32) bool {
-		want := Extra{Database: database, Role: role, Flags: connect.ConnectFlags(flags)}
+		want := Extra{Database: database, Role: role, Flags: connect.Flags(flags)}
 		return DecodeExtra(DynamicWorker(1, want).Extra) == want
 	}
 	if err := quick.Check(roundTrip, nil); err != nil {

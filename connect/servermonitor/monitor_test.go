@@ -77,7 +77,9 @@ func await[T any](t *testing.T, what string, c <-chan T) T {
 	panic("unreachable")
 }
 
-func TestLossOfTheSessionIsNoticedAtOnceAndTheNextOpened(t *testing.T) { synctest.Test(t, testLossOfTheSessionIsNoticedAtOnceAndTheNextOpened) }
+func TestLossOfTheSessionIsNoticedAtOnceAndTheNextOpened(t *testing.T) {
+	synctest.Test(t, testLossOfTheSessionIsNoticedAtOnceAndTheNextOpened)
+}
 
 func testLossOfTheSessionIsNoticedAtOnceAndTheNextOpened(t *testing.T) {
 	p, o := newProcess("c"), newOpener()
@@ -125,7 +127,9 @@ func testPromotionIsNoticed(t *testing.T) {
 	}
 }
 
-func TestReloadConnectsAnewOnlyIfTheConninfoHasChanged(t *testing.T) { synctest.Test(t, testReloadConnectsAnewOnlyIfTheConninfoHasChanged) }
+func TestReloadConnectsAnewOnlyIfTheConninfoHasChanged(t *testing.T) {
+	synctest.Test(t, testReloadConnectsAnewOnlyIfTheConninfoHasChanged)
+}
 
 func testReloadConnectsAnewOnlyIfTheConninfoHasChanged(t *testing.T) {
 	p, o := newProcess("old"), newOpener()
@@ -145,7 +149,9 @@ func testReloadConnectsAnewOnlyIfTheConninfoHasChanged(t *testing.T) {
 	}
 }
 
-func TestEndOfContextAndPostmasterDeathEndIt(t *testing.T) { synctest.Test(t, testEndOfContextAndPostmasterDeathEndIt) }
+func TestEndOfContextAndPostmasterDeathEndIt(t *testing.T) {
+	synctest.Test(t, testEndOfContextAndPostmasterDeathEndIt)
+}
 
 func testEndOfContextAndPostmasterDeathEndIt(t *testing.T) {
 	p, o := newProcess("c"), newOpener()
@@ -167,7 +173,9 @@ func testEndOfContextAndPostmasterDeathEndIt(t *testing.T) {
 	}
 }
 
-func TestEndOfContextInterruptsAnAttempt(t *testing.T) { synctest.Test(t, testEndOfContextInterruptsAnAttempt) }
+func TestEndOfContextInterruptsAnAttempt(t *testing.T) {
+	synctest.Test(t, testEndOfContextInterruptsAnAttempt)
+}
 
 func testEndOfContextInterruptsAnAttempt(t *testing.T) {
 	p, o := newProcess("c"), newOpener()

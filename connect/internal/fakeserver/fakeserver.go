@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"testing"
 
 	"github.com/jackc/pgproto3/v2"
 )
@@ -34,9 +33,16 @@ type Server struct {
 	running   sync.WaitGroup
 }
 
+// TB is what the package needs of testing.TB.
+type TB interface {
+	Helper()
+	Fatal(args ...any)
+	Cleanup(f func())
+}
+
 // Start listens on a socket in a new directory. The first connection gets the
 // first script, and so on; those beyond get the last.
-func Start(t testing.TB, scripts ...Script) *Server {
+func Start(t TB, scripts ...Script) *Server {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "fakepg") // t.TempDir is too long for a socket
 	if err != nil {

@@ -1,0 +1,342 @@
+package plugins
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgexthost/pgexthost/internal/guc"
+	"github.com/pgexthost/pgexthost/internal/settings"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
+)
+
+// testLoader returns a loader as a child has it, and its log.
+func testLoader(t *testing.T, preload *registrations, items ...guc.Item) (*loader, *bytes.Buffer) {
+	t.Helper()
+	var buf bytes.Buffer
+	log := elog.NewLogger(&buf)
+	log.Configure("", elog.Debug1)
+	store, reports := guc.NewChildStore(items, settings.Definitions()...)
+	if len(reports) != 0 {
+		t.Fatal(reports)
+	}
+	l := newLoader(libraryPath{path: "$libdir", libdir: "/nonexistent"}, &ownSettings{store: store, log: log}, log)
+	l.preload = preload
+	return l, &buf
+}
+
+// register makes a library part of this program for one test.
+func register(t *testing.T, l Library) {
+	t.Helper()
+	Register(l)
+	t.Cleanup(func() {
+		registry.Lock()
+		defer registry.Unlock()
+		delete(registry.libraries, l.Name)
+	})
+}
+
+func TestLibraryPathErrorsOfSPEC12(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "found"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "directory"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	register(t, Library{Name: "compiled_in"})
+	for _, tt := range []struct {
+		name, path string
+		code       elog.SQLState
+		want       string
+	}{
+		{"x", "/a::/b", elog.InvalidName, `zero-length component in parameter "dynamic_library_path"`},
+		{"x", ":", elog.InvalidName, `zero-length component in parameter "dynamic_library_path"`},
+		{"x", "a", elog.InvalidName, `component in parameter "dynamic_library_path" is not an absolute path`},
+		{"x", "$dir", elog.InvalidName, `invalid macro name in path: $dir`},
+		{"$libdirx/y", "$libdir", elog.InvalidName, `invalid macro name in path: $libdirx/y`},
+		{"x", "$libdir", elog.UndefinedFile, `could not access file "x": No such file or directory`},
+		{"x", "", elog.UndefinedFile, `could not access file "x": No such file or directory`},
+		{"compiled_in", dir, elog.UndefinedFile, `could not access file "compiled_in": No such file or directory`},
+		{"/no/such", "$libdir", elog.UndefinedFile, `could not access file "/no/such": No such file or directory`},
+		{"$libdir/no", "$libdir", elog.UndefinedFile, `could not access file "$libdir/no": No such file or directory`},
+		{filepath.Join(dir, "directory"), "", elog.UndefinedFile, `could not access file "` + dir + `/directory": Is a directory`},
+		{"found", dir, elog.InternalError, `could not load library "` + dir + `/found": it is not compiled into this host`},
+	} {
+		_, err := libraryPath{path: tt.path, libdir: "/nonexistent"}.find(tt.name)
+		var report *elog.ErrorData
+		if !errors.As(err, &report) || report.Code != tt.code || report.Message != tt.want {
+			t.Errorf("%q on %q: got %v (%s)", tt.name, tt.path, err, elog.CodeOf(err))
+		}
+	}
+	for _, tt := range [][2]string{{"compiled_in", "$libdir"}, {"compiled_in", "/nonexistent:$libdir"}, {"$libdir/compiled_in", ""}} {
+		if lib, err := (libraryPath{path: tt[1], libdir: "/nonexistent"}).find(tt[0]); err != nil || lib.Name != "compiled_in" {
+			t.Errorf("%q on %q: got %q, %v", tt[0], tt[1], lib.Name, err)
+		}
+	}
+}
+
+func TestFunctionLookupErrorsOfSPEC12(t *testing.T) {
+	register(t, Library{Name: "lib", Functions: Functions{"f": nil, "g": nil}, ManualSignals: []string{"g"}})
+	l, _ := testLoader(t, nil)
+	for _, tt := range []struct {
+		library, function string
+		code              elog.SQLState
+		want              string
+	}{
+		{"postgres", "nope", elog.InternalError, `internal function "nope" not found`},
+		{"lib", "nope", elog.UndefinedFunction, `could not find function "nope" in file "lib"`},
+	} {
+		_, err := l.lookupFunction(tt.library, tt.function)
+		if elog.CodeOf(err) != tt.code || err.Error() != tt.want {
+			t.Errorf("got %v", err)
+		}
+	}
+	for function, manual := range map[string]bool{"f": false, "g": true} {
+		if e, err := l.lookupFunction("lib", function); err != nil || e.manualSignals != manual {
+			t.Errorf("%s: got %v, %v", function, e.manualSignals, err)
+		}
+	}
+}
+
+func TestInitRunsOncePerProcess(t *testing.T) {
+	runs := 0
+	register(t, Library{Name: "once", Init: func(*Init) error { runs++; return nil }})
+	l, log := testLoader(t, nil)
+	for _, name := range []string{"once", "once", "$libdir/once"} {
+		if _, err := l.load(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if runs != 1 {
+		t.Errorf("it ran %d times", runs)
+	}
+	if n := strings.Count(log.String(), `DEBUG1:  loaded library "once"`); n != 1 {
+		t.Errorf("log:\n%s", log)
+	}
+}
+
+// SPEC §2, static registration: who may register where.
+func TestRegistrationByRole(t *testing.T) {
+	w := BackgroundWorker{Name: "w", Flags: ShmemAccess}
+	var kept *Init
+	register(t, Library{Name: "lib", Init: func(p *Init) error { kept = p; return p.RegisterBackgroundWorker(w) }})
+
+	t.Run("in the preload child it counts", func(t *testing.T) {
+		r := &registrations{limit: 1}
+		l, log := testLoader(t, r)
+		if _, err := l.loadAs("lib", true); err != nil {
+			t.Fatal(err)
+		}
+		if len(r.workers) != 1 || r.workers[0].Type != "w" || !kept.PreloadInProgress() {
+			t.Errorf("got %+v", r.workers)
+		}
+		if !strings.Contains(log.String(), `DEBUG1:  registering background worker "w"`) {
+			t.Errorf("log:\n%s", log)
+		}
+	})
+	t.Run("in a worker that preloads it is silently ignored", func(t *testing.T) {
+		l, log := testLoader(t, nil)
+		if _, err := l.loadAs("lib", true); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(log.String(), "background worker") {
+			t.Errorf("log:\n%s", log)
+		}
+	})
+	t.Run("elsewhere it is refused", func(t *testing.T) {
+		l, log := testLoader(t, nil)
+		_, err := l.load("lib")
+		if elog.CodeOf(err) != elog.FeatureNotSupported {
+			t.Errorf("got %v", err)
+		}
+		if !strings.Contains(log.String(), `LOG:  background worker "w": must be registered in "shared_preload_libraries"`) {
+			t.Errorf("log:\n%s", log)
+		}
+	})
+	t.Run("after Init it is refused", func(t *testing.T) {
+		if err := kept.RegisterBackgroundWorker(w); elog.CodeOf(err) != elog.InternalError ||
+			err.Error() != `cannot register background worker "w" after shmem init` {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestTooManyWorkersCountsRefusedOnesToo(t *testing.T) {
+	r := &registrations{limit: 1}
+	w := BackgroundWorker{Name: "w", Flags: ShmemAccess}
+	if e := r.add(BackgroundWorker{Name: "insane"}); e == nil || r.count != 0 {
+		t.Errorf("got %v, %d", e, r.count)
+	}
+	if e := r.add(w); e != nil {
+		t.Error(e)
+	}
+	e := r.add(w)
+	if e == nil || e.Code != elog.ConfigurationLimitExceeded || e.Detail != "Up to 1 background worker can be registered with the current settings." {
+		t.Errorf("got %+v", e)
+	}
+	if e := (&registrations{}).add(w); e.Detail != "Up to 0 background workers can be registered with the current settings." {
+		t.Errorf("got %q", e.Detail)
+	}
+}
+
+func TestCustomSettings(t *testing.T) {
+	type values struct {
+		i func() int
+		b func() bool
+		s func() string
+		e func() string
+		d func() time.Duration
+	}
+	var v values
+	register(t, Library{Name: "lib", Init: func(p *Init) error {
+		v = values{
+			p.DefineCustomInt(IntVariable{Name: "x.i", Default: 1, Max: 9}),
+			p.DefineCustomBool(BoolVariable{Name: "x.b", Default: true}),
+			p.DefineCustomString(StringVariable{Name: "x.s", Default: "s"}),
+			p.DefineCustomEnum(EnumVariable{Name: "x.e", Default: "one", Options: []string{"one", "two"}}),
+			p.DefineCustomDuration(DurationVariable{Name: "x.d", Default: time.Minute, Unit: time.Second}),
+		}
+		return nil
+	}})
+	l, _ := testLoader(t, &registrations{},
+		guc.Item{Name: "x.i", Value: "3"}, guc.Item{Name: "x.b", Value: "off"}, guc.Item{Name: "x.e", Value: "TWO"}, guc.Item{Name: "x.d", Value: "1500 ms"})
+	if _, err := l.loadAs("lib", true); err != nil {
+		t.Fatal(err)
+	}
+	if v.i() != 3 || v.b() || v.s() != "s" || v.e() != "two" || v.d() != 2*time.Second {
+		t.Errorf("got %d, %v, %q, %q, %v", v.i(), v.b(), v.s(), v.e(), v.d())
+	}
+	if n := len(l.preload.definitions); n != 5 {
+		t.Errorf("%d definitions for the postmaster", n)
+	}
+}
+
+func TestDefinitionsThatMakeNoSenseEndInit(t *testing.T) {
+	for name, init := range map[string]func(p *Init){
+		"no dot":  func(p *Init) { p.DefineCustomInt(IntVariable{Name: "naptime"}) },
+		"default": func(p *Init) { p.DefineCustomInt(IntVariable{Name: "x.y", Default: 0, Min: 1, Max: 2}) },
+		"twice": func(p *Init) {
+			p.DefineCustomBool(BoolVariable{Name: "x.y"})
+			p.DefineCustomBool(BoolVariable{Name: "x.y"})
+		},
+		"unit":           func(p *Init) { p.DefineCustomDuration(DurationVariable{Name: "x.y", Unit: time.Hour}) },
+		"late and fixed": func(p *Init) { p.DefineCustomBool(BoolVariable{Name: "x.y", Context: PGCPostmaster}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			register(t, Library{Name: "lib", Init: func(p *Init) error { init(p); return nil }})
+			l, _ := testLoader(t, nil)
+			l.settings.store.EndStartup()
+			_, err := l.load("lib")
+			if err == nil || !strings.HasPrefix(err.Error(), `could not initialize library "lib": `) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestParallelEntryPoint(t *testing.T) {
+	var got int32
+	register(t, Library{Name: "lib", Functions: Functions{"f": func(_ context.Context, w *Worker) error {
+		got = ParallelWorkerNumber(w.Entry())
+		return nil
+	}}})
+	extra, err := ParallelExtra(7, "lib", "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, _ := testLoader(t, nil)
+	w := &Worker{entry: BackgroundWorker{Extra: extra}, loader: l}
+	if err := parallelWorkerMain(t.Context(), w); err != nil || got != 7 {
+		t.Errorf("got %d, %v", got, err)
+	}
+	if _, err := ParallelExtra(0, strings.Repeat("x", 100), strings.Repeat("y", 23)); elog.CodeOf(err) != elog.ProgramLimitExceeded {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRegisterRefusesImpossibleLibraries(t *testing.T) {
+	register(t, Library{Name: "taken"})
+	for _, name := range []string{"", "postgres", "taken"} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%q was accepted", name)
+				}
+			}()
+			Register(Library{Name: name})
+		}()
+	}
+}
+
+func testWorker(t *testing.T) *Worker {
+	t.Helper()
+	segment, err := shmem.Create(1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	segment.Proc(0).Reset(shmem.ProcWorker)
+	return newWorker(BackgroundWorker{Flags: ShmemAccess}, segment, segment.Proc(0))
+}
+
+func TestWaitLatchReturnsWhatHappened(t *testing.T) {
+	w := testWorker(t)
+	const all = LatchSet | Timeout | PostmasterDeath
+	check := func(what string, events WakeEvents, timeout time.Duration, want WakeEvents) {
+		t.Helper()
+		if got, err := w.WaitLatch(t.Context(), events, timeout, WaitEvent{}); err != nil || got != want {
+			t.Errorf("%s: got %b, %v; want %b", what, got, err, want)
+		}
+	}
+	check("timeout", all, time.Millisecond, Timeout)
+	check("zero timeout", all, 0, Timeout)
+	w.SetLatch()
+	check("set", all, time.Hour, LatchSet)
+	check("still set", all, time.Hour, LatchSet)
+	check("set, but not asked for", Timeout|PostmasterDeath, time.Millisecond, Timeout)
+	w.ResetLatch()
+	go w.SetLatch()
+	check("set later", LatchSet|PostmasterDeath, 0, LatchSet)
+	w.ResetLatch()
+	close(w.postmasterDead)
+	check("postmaster death", all, time.Hour, PostmasterDeath)
+}
+
+func TestWaitLatchReturnsTheCauseOfAnEndedContext(t *testing.T) {
+	w := testWorker(t)
+	cause := errors.New("enough")
+	for _, own := range []bool{false, true} {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		if own {
+			ctx, cancel = w.ctx, w.cancel
+		}
+		go cancel(cause)
+		if _, err := w.WaitLatch(ctx, LatchSet|PostmasterDeath, 0, WaitEvent{}); !errors.Is(err, cause) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := w.WaitLatch(ctx, Timeout|PostmasterDeath, time.Hour, WaitEvent{}); !errors.Is(err, cause) {
+			t.Errorf("without the latch: got %v", err)
+		}
+	}
+}
+
+func TestWaitLatchRefusesToOutliveTheHost(t *testing.T) {
+	_, err := testWorker(t).WaitLatch(t.Context(), LatchSet|Timeout, time.Hour, WaitEvent{})
+	if elog.CodeOf(err) != elog.InvalidParameterValue {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWaitLatchIsForOneGoroutine(t *testing.T) {
+	w := testWorker(t)
+	w.waiting.Lock()
+	if _, err := w.WaitLatch(t.Context(), LatchSet|PostmasterDeath, 0, WaitEvent{}); elog.CodeOf(err) != elog.ObjectNotInPrerequisite {
+		t.Errorf("got %v", err)
+	}
+}
