@@ -115,7 +115,7 @@ func (c *children) born(ev started) *process {
 // greet shakes hands with a child, beside the event loop.
 func (c *children) greet(p *process, startup handshake.Startup) {
 	go func() {
-		defer p.socket.Close() //nolint:errcheck // all has been said
+		defer p.socket.Close()
 		c.post(shakenHands{p.id, shakeHands(p.socket, &startup)})
 	}()
 }

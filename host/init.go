@@ -52,7 +52,7 @@ func claimDirectory(path string) (undo func(), err error) {
 	if err != nil {
 		return nil, cannotAccess("directory", path, err)
 	}
-	if err := os.Chmod(path, 0o700); err != nil { //nolint:gosec // a directory
+	if err := os.Chmod(path, 0o700); err != nil { //nolint:gosec // a directory needs its x bit
 		return nil, fatal(elog.InsufficientPrivilege, err, "could not change permissions of directory \"%s\": %s", path, elog.OSReason(err))
 	}
 	return func() { _ = os.Chmod(path, st.Mode().Perm()) }, nil
@@ -67,7 +67,7 @@ func writeFile(path, text string) (err error) {
 		}
 		return fatal(elog.SystemError, err, "could not write file \"%s\": %s", path, elog.OSReason(err))
 	}
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // where the user wants it
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return wrap(err)
 	}

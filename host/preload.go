@@ -127,7 +127,7 @@ func judgePreload(end postmaster.Exited, got *preloaded, stop error) (*handshake
 
 // readPreload shakes hands with the preload child and reads its result.
 func (h *host) readPreload(socket *os.File, startup handshake.Startup) {
-	defer socket.Close() //nolint:errcheck // all has been said
+	defer socket.Close()
 	err := shakeHands(socket, &startup)
 	var result handshake.PreloadResult
 	if err == nil {

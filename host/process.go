@@ -98,7 +98,7 @@ func reap(pid int) (postmaster.ExitStatus, error) {
 	for {
 		reaped, err := unix.Wait4(pid, &ws, unix.WNOHANG, nil)
 		switch {
-		case err == unix.EINTR: //nolint:errorlint // a bare errno
+		case err == unix.EINTR:
 			continue
 		case err != nil:
 			return postmaster.ExitStatus{}, os.NewSyscallError("wait4", err)
@@ -116,7 +116,7 @@ func reap(pid int) (postmaster.ExitStatus, error) {
 // send sends a signal to the child and its process group. The child leads a
 // session of its own, so it can't leave its group, and one kill reaches both.
 func (p *process) send(sig unix.Signal) {
-	switch sig { //nolint:exhaustive // the others have no gate
+	switch sig {
 	case unix.SIGTERM:
 		if !p.record.Request(shmem.RequestTerm) {
 			return

@@ -72,7 +72,7 @@ func (r spawnRequest) start() spawned {
 	if err != nil {
 		return spawned{err: err}
 	}
-	defer null.Close() //nolint:errcheck // nothing was written
+	defer null.Close()
 	fds := make([]uintptr, len(r.files))
 	for i, f := range r.files {
 		if f == nil {
@@ -83,7 +83,7 @@ func (r spawnRequest) start() spawned {
 	pidfd := -1
 	pid, err := syscall.ForkExec(r.path, []string{r.title}, &syscall.ProcAttr{
 		Dir: r.dir, Env: r.env, Files: fds,
-		Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.Signal(plugins.PostmasterDeathSignal), PidFD: &pidfd},
+		Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: plugins.PostmasterDeathSignal, PidFD: &pidfd},
 	})
 	if err != nil {
 		return spawned{err: fmt.Errorf("could not execute \"%s\": %w", r.path, err)}

@@ -172,8 +172,8 @@ func (w *BackgroundWorker) oversize(refuse func(string) *elog.ErrorData) *elog.E
 func (w *BackgroundWorker) Descriptor() shmem.Descriptor {
 	return shmem.Descriptor{
 		Name: w.Name, Type: w.Type, Library: w.LibraryName, Function: w.FunctionName,
-		Flags: uint32(w.Flags), StartTime: int32(w.StartTime), RestartTime: int32(w.RestartTime), //nolint:gosec // SanityCheck bounds it
-		MainArg: w.MainArg, Extra: w.Extra, NotifyPid: int32(w.NotifyPid), //nolint:gosec // pids fit
+		Flags: uint32(w.Flags), StartTime: int32(w.StartTime), RestartTime: int32(w.RestartTime),
+		MainArg: w.MainArg, Extra: w.Extra, NotifyPid: int32(w.NotifyPid),
 	}
 }
 

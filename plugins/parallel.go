@@ -18,7 +18,7 @@ func ParallelExtra(number int32, library, function string) (extra [BGWExtraLen]b
 		return extra, elog.New(elog.Error, elog.ProgramLimitExceeded, "names of parallel entry point are too long").
 			WithDetail("Library \"%s\" and function \"%s\" have more than %d bytes together.", library, function, BGWExtraLen-6)
 	}
-	binary.LittleEndian.PutUint32(extra[:], uint32(number)) //nolint:gosec // the bits are what counts
+	binary.LittleEndian.PutUint32(extra[:], uint32(number))
 	n := 4 + copy(extra[4:], library) + 1
 	copy(extra[n:], function)
 	return extra, nil
@@ -26,7 +26,7 @@ func ParallelExtra(number int32, library, function string) (extra [BGWExtraLen]b
 
 // ParallelWorkerNumber returns the number ParallelExtra was given.
 func ParallelWorkerNumber(w BackgroundWorker) int32 {
-	return int32(binary.LittleEndian.Uint32(w.Extra[:])) //nolint:gosec // the bits are what counts
+	return int32(binary.LittleEndian.Uint32(w.Extra[:]))
 }
 
 // parallelWorkerMain is the internal entry point of parallel workers: it looks

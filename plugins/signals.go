@@ -82,7 +82,7 @@ const PostmasterDeathSignal = unix.SIGPWR
 // restores the default. It returns an error for any other signal: SIGQUIT must
 // end the process at once and SIGUSR1 belongs to the latch. Mirrors pqsignal.
 func (w *Worker) HandleSignal(sig unix.Signal, handler SignalHandler) error {
-	switch sig { //nolint:exhaustive // a closed list is the point
+	switch sig {
 	case unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR2:
 	default:
 		return elog.New(elog.Error, elog.InvalidParameterValue, "cannot install a handler for signal %d", int(sig)).

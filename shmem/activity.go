@@ -46,6 +46,7 @@ const (
 // String returns the name that pg_wait_events has for the class.
 func (c WaitClass) String() string {
 	switch c {
+	case NotWaiting:
 	case WaitClassActivity:
 		return "Activity"
 	case WaitClassClient:

@@ -89,11 +89,18 @@ const (
 
 // String returns the state in words.
 func (s ServerState) String() string {
-	names := [numServerStates]string{"unreachable", "starting", "standby", "read-write"}
-	if s >= numServerStates {
-		return "unknown"
+	switch s {
+	case ServerUnreachable:
+		return "unreachable"
+	case ServerStarting:
+		return "starting"
+	case ServerStandby:
+		return "standby"
+	case ServerReadWrite:
+		return "read-write"
+	case numServerStates:
 	}
-	return names[s]
+	return "unknown"
 }
 
 // ErrServerState says that the state in shared memory is none.

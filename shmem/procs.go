@@ -70,7 +70,7 @@ func (r ProcRecord) Reset(kind ProcKind) {
 
 // SetPid records which process the record belongs to; 0 once it is gone.
 func (r ProcRecord) SetPid(pid int) {
-	r.p.pid.Store(int32(pid)) //nolint:gosec // pids fit
+	r.p.pid.Store(int32(pid))
 	r.p.startedAt.Store(time.Now().UnixMicro())
 }
 

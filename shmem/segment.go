@@ -114,8 +114,8 @@ func (s *Segment) initialise() {
 	h := s.head
 	h.magic, h.version, h.headerSize, h.layoutHash = magic, version, pageSize, layoutHash()
 	h.size, h.slotsOffset, h.procsOffset = uint64(s.geo.size), uint64(s.geo.slotsOffset), uint64(s.geo.procsOffset)
-	h.slotCount, h.procCount = uint32(s.geo.slots), uint32(s.geo.procs) //nolint:gosec // bounded by MaxSlots
-	h.postmaster = int32(os.Getpid())                                   //nolint:gosec // pids fit
+	h.slotCount, h.procCount = uint32(s.geo.slots), uint32(s.geo.procs)
+	h.postmaster = int32(os.Getpid())
 	h.totalSlots.Store(h.slotCount)
 	var random [8]byte
 	_, _ = rand.Read(random[:]) // never fails, says its documentation

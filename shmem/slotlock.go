@@ -13,7 +13,7 @@ const lockContended = 1 << 31
 // postmaster never takes it.
 
 func (b BackendSlots) lock() {
-	self := uint32(b.self) //nolint:gosec // pids fit
+	self := uint32(b.self)
 	for {
 		if b.head.slotLock.CompareAndSwap(0, self) {
 			return

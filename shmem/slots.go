@@ -84,7 +84,7 @@ func (p PostmasterSlots) Init(i int, d Descriptor) {
 
 // SetPid reports the pid of the slot's worker, or DeadPid. Mirrors
 // ReportBackgroundWorkerPID without its notification.
-func (p PostmasterSlots) SetPid(i, pid int) { p.slots[i].pid.Store(int32(pid)) } //nolint:gosec // pids fit
+func (p PostmasterSlots) SetPid(i, pid int) { p.slots[i].pid.Store(int32(pid)) }
 
 // Release gives the slot back to the backends. The count of terminated
 // parallel workers is raised before the slot becomes free, so that nobody sees

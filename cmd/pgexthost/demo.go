@@ -39,7 +39,7 @@ func runDemo(ctx context.Context, args []string) error {
 	if err == nil && !*keep {
 		fmt.Print("\nThe demo has passed: worker_spi works. Nothing is left running.\n")
 	}
-	if ctx.Err() != nil && !(*keep && err == nil) {
+	if interruptedAtWill := *keep && err == nil; ctx.Err() != nil && !interruptedAtWill {
 		return elog.New(elog.Error, elog.QueryCanceled, "the demo was interrupted")
 	}
 	return err

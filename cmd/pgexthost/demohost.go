@@ -30,7 +30,7 @@ func startDemoHost(_ context.Context, args ...string) (*demoHost, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &demoHost{cmd: exec.Command(exe, args...), exited: make(chan struct{})} //nolint:gosec // ourselves
+	h := &demoHost{cmd: exec.Command(exe, args...), exited: make(chan struct{})}
 	// In a process group of its own, Ctrl-C reaches the demo alone, which stops
 	// the host in its own time.
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGINT}

@@ -20,7 +20,6 @@ func (m *Machine) spawn(cmd Spawn) *child {
 	cmd.Child = m.lastChild
 	c := &child{id: m.lastChild}
 	m.children[c.id] = c
-	m.unanswered++
 	m.emit(cmd)
 	return c
 }
@@ -31,20 +30,12 @@ func (ev Spawned) apply(m *Machine) {
 	if c == nil || c.pid != 0 {
 		return
 	}
-	m.unanswered--
 	if m.pass.spawning == c {
 		m.pass.spawning = nil
 	}
-	if ev.Err == nil {
-		m.adopt(c, ev.Pid)
-	}
-	if m.deferred {
-		// Before anything can be released: a release is a command, and the slots
-		// look as before until it has been executed.
-		m.backgroundWorkerStateChange()
-	}
 	switch {
 	case ev.Err == nil:
+		m.adopt(c, ev.Pid)
 	case c.worker != nil:
 		m.workerStartFailed(c, ev)
 	default:
@@ -127,12 +118,6 @@ func (m *Machine) notify(pid int) {
 func (m *Machine) isLive(pid int) bool {
 	_, ok := m.live[pid]
 	return ok
-}
-
-// mayBeStarting reports whether pid, unknown so far, may turn out to be that
-// of a child whose start is still unanswered.
-func (m *Machine) mayBeStarting(pid int) bool {
-	return pid > 0 && m.unanswered > 0 && !m.isLive(pid)
 }
 
 // buried forgets the process of a child. From here on its pid is nobody's.

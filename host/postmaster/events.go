@@ -29,7 +29,9 @@ type ServerStateChanged struct {
 	Started time.Time // pg_postmaster_start_time(); zero while it is unknown
 }
 
-// Spawned answers a [Spawn]. There is exactly one answer to each.
+// Spawned answers a [Spawn]. There is exactly one answer to each. The shell
+// holds the child back until the step is over: a worker that it registers must
+// find its pid known here, or its notify pid is not valid.
 type Spawned struct {
 	Child     ChildID
 	Pid       int

@@ -70,6 +70,9 @@ func TestSpec4AnyPassHasAHundredStarts(t *testing.T) {
 		r.slots.slot = append(r.slots.slot, fakeSlot{})
 		r.slots.total++
 		r.register(named(name))
+		if _, begun := r.byName[name]; !begun {
+			t.Fatalf("worker %q was not started", name)
+		}
 		r.started(name)
 	}
 }
@@ -196,6 +199,14 @@ func TestSpec4TransientFailuresAreForgivenByAStart(t *testing.T) {
 	r.pass(100 * time.Millisecond)
 	r.started("w")
 	r.exit("w", code(1))
+	r.pass(20 * time.Second)
+	r.fail("w", errNoExec, true)
+	r.pass(0)
+	r.wantWake(100 * time.Millisecond)
+	r.pass(10 * time.Second)
+	r.fail("w", errNoExec, true) // is the last one; the next start has 10 s again
+	r.pass(0)
+	r.wantWake(20 * time.Second)
 	r.pass(20 * time.Second)
 	r.fail("w", errNoExec, true)
 	r.pass(0)

@@ -56,15 +56,13 @@ type Machine struct {
 	bySlot      map[int]*worker
 	auxiliaries []*auxiliary
 
-	children   map[ChildID]*child
-	live       map[int]ChildID // by pid: the children that may be signalled
-	lastChild  ChildID
-	unanswered int // children without a pid
+	children  map[ChildID]*child
+	live      map[int]ChildID // by pid: the children that may be signalled
+	lastChild ChildID
 
-	pass     launchPass
-	deferred bool      // a registration waits for the answer to a Spawn
-	killAt   time.Time // when to lose patience in an immediate shutdown
-	killed   bool      // patience is lost
+	pass   launchPass
+	killAt time.Time // when to lose patience in an immediate shutdown
+	killed bool      // patience is lost
 }
 
 // phase mirrors pmState, less the states of the real server.

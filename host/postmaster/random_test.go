@@ -28,7 +28,7 @@ func TestInvariantsHoldAtRandom(t *testing.T) {
 	for seed := range int64(300) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			rnd := rand.New(rand.NewSource(seed)) //nolint:gosec // reproducible, not secret
+			rnd := rand.New(rand.NewSource(seed))
 			static := workers(named("0", database), named("1", restart(never)), named("2", database, restart(never)), named("3", restart(0)))
 			c := &chaos{rig: bareRig(t, static, "server monitor", "gateway"), rnd: rnd, waiters: map[int]int{}}
 			c.do(postmaster.Started{})

@@ -104,7 +104,7 @@ func (m *Machine) judge(w *worker) {
 	asRestart := !same || lost == lostNoRoom
 	switch {
 	case lost == lostOrTold && same,
-		w.neverRestarts() && !(w.static && asRestart):
+		w.neverRestarts() && (!w.static || !asRestart):
 		w.crashedAt = w.lostAt // the launch pass does what is due after a crash
 	default:
 		w.notBefore = w.lostAt.Add(restartFloor)

@@ -59,7 +59,7 @@ func TestSpec5ExitsThatLoseTheServer(t *testing.T) {
 		"out_of_memory":         {sqlState("53200"), false},
 		"no code":               {sqlState(""), false},
 		"exit 2":                {withStatus(sqlState("08006"), func(ev *postmaster.Exited) { ev.Status.Code = 2 }), false},
-		"a signal":              {withStatus(sqlState("08006"), func(ev *postmaster.Exited) { ev.Status = killedBy(1).Status }), false},
+		"a signal":              {withStatus(sqlState("08006"), func(ev *postmaster.Exited) { ev.Status.Signaled = true }), false},
 		"a failed handshake":    {withStatus(sqlState("08006"), func(ev *postmaster.Exited) { ev.Failure = errNoExec }), false},
 		"exit 0, whatever code": {withStatus(sqlState("08006"), func(ev *postmaster.Exited) { ev.Status.Code = 0 }), false},
 	} {
@@ -242,6 +242,16 @@ func TestSpec5ARestartOfTheServerEndsTheDelayOfStaticWorkers(t *testing.T) {
 	}
 }
 
+// SPEC 5: to learn the start time, or not to, is no restart.
+func TestSpec5AnUnknownStartTimeIsNoRestart(t *testing.T) {
+	r := newRig(t, named("w", restart(50)))
+	r.started("w")
+	r.exit("w", code(1))
+	r.server(shmem.ServerReadWrite, serverA)
+	r.server(shmem.ServerReadWrite, time.Time{})
+	r.wantWake(50 * time.Second)
+}
+
 // A monitor that has no process publishes as soon as it has: no poke.
 func TestSpec5PokesOnlyAMonitorThatRuns(t *testing.T) {
 	const exited = `LOG: background worker "w type" (PID 102) exited with exit code 1`
@@ -249,6 +259,13 @@ func TestSpec5PokesOnlyAMonitorThatRuns(t *testing.T) {
 	r.exit("server monitor", code(1))
 	r.trace = nil
 	r.exit("w", sqlState("08006"))
+	r.want("slot 0: pid 0", exited)
+
+	r = connected(t, true)
+	r.now = r.now.Add(time.Second)
+	r.exit("server monitor", code(1))
+	r.trace = nil
+	r.exit("w", sqlState("08006")) // the monitor's start is unanswered
 	r.want("slot 0: pid 0", exited)
 
 	r = bareRig(t, []plugins.BackgroundWorker{named("w", database)}, "gateway")

@@ -30,8 +30,9 @@ func (s ShutdownMode) String() string {
 		return "fast"
 	case ImmediateShutdown:
 		return "immediate"
+	default:
+		return "no"
 	}
-	return "no"
 }
 
 // apply mirrors process_pm_shutdown_request.

@@ -16,7 +16,6 @@ func (ev SlotsChanged) apply(m *Machine) {
 // mirrors BackgroundWorkerStateChange: nothing it reads may be taken for
 // granted, and each slot is looked at once, whatever it holds.
 func (m *Machine) backgroundWorkerStateChange() {
-	m.deferred = false
 	slots := m.cfg.Slots
 	if total := slots.TotalSlots(); total != int64(slots.Len()) {
 		m.logf(elog.Log, "inconsistent background worker state (\"max_worker_processes\"=%d, total slots=%d)", slots.Len(), total)
@@ -50,12 +49,6 @@ func (m *Machine) noticeTerminate(w *worker) {
 // noticeNew registers what a slot holds, or gives the slot back.
 func (m *Machine) noticeNew(slot int) {
 	def := m.cfg.Slots.Descriptor(slot)
-	if m.mayBeStarting(def.NotifyPid) {
-		// A child can get here sooner than the news that it exists. Its worker
-		// waits for that: without the pid nobody could tell the child anything.
-		m.deferred = true
-		return
-	}
 	switch {
 	case m.phase >= phaseWaitWorkers, m.cfg.Slots.Terminate(slot):
 		m.refuse(slot, &def)

@@ -55,6 +55,21 @@ func TestSpec3NotifyPidMustBeALiveChild(t *testing.T) {
 	r.want("slot 0: pid 102", "notify 101")
 }
 
+// SPEC 3: a pid that was nobody's when the worker was registered does not
+// become valid by being given to a child later.
+func TestSpec3AnInvalidNotifyPidStaysInvalid(t *testing.T) {
+	r := newRig(t)
+	r.register(named("w", notifying(103)))
+	r.started("w")
+	r.register(named("later"))
+	if pid := r.started("later"); pid != 103 {
+		t.Fatal("the test assumes 103")
+	}
+	r.trace = nil
+	r.exit("w", code(1))
+	r.want("slot 0: pid 0", `LOG: background worker "w type" (PID 102) exited with exit code 1`)
+}
+
 // SPEC 8: notifications end with the process that asked for them.
 func TestSpec8NotificationsAreCancelledWhenTheProcessExits(t *testing.T) {
 	r := newRig(t, named("boss"))
@@ -62,6 +77,8 @@ func TestSpec8NotificationsAreCancelledWhenTheProcessExits(t *testing.T) {
 	r.register(named("w", notifying(boss)))
 	r.started("w")
 	r.exit("boss", code(0))
+	r.register(named("heir"))
+	r.step(postmaster.Spawned{Child: r.byName["heir"], Pid: boss})
 	r.trace = nil
 	r.exit("w", code(0))
 	r.want("slot 1: pid 0", "release slot 1", `DEBUG1: unregistering background worker "w"`,
@@ -85,23 +102,6 @@ func TestSpec8NotificationsAreCancelledWhenThePidIsReused(t *testing.T) {
 	r.started("w2")
 	if last := r.trace[len(r.trace)-1]; last != "notify 102" {
 		t.Errorf("got %q, want the heir to be notified", last)
-	}
-}
-
-// SPEC 3: a child can register a worker before the core knows its pid.
-func TestSpec3RegistrationByAChildWhoseStartIsUnanswered(t *testing.T) {
-	r := newRig(t, named("boss"))
-	r.trace = nil
-	slot := r.slots.claim(named("w", notifying(102)))
-	r.step(postmaster.SlotsChanged{})
-	r.want()
-	r.started("boss") // is 102
-	r.want("slot 0: pid 102", `DEBUG1: registering background worker "w"`,
-		`DEBUG1: starting background worker process "w"`, "spawn w, slot 1")
-	r.started("w")
-	r.want("slot 1: pid 103", "notify 102")
-	if slot != 1 {
-		t.Fatal("the test assumes slot 1")
 	}
 }
 

@@ -33,7 +33,7 @@ func Write(w io.Writer, message any) error {
 	}
 	frame := make([]byte, frameHeader, frameHeader+len(payload))
 	copy(frame, frameMagic[:])
-	binary.BigEndian.PutUint32(frame[4:], uint32(len(payload))) //nolint:gosec // bounded by MaxFrame
+	binary.BigEndian.PutUint32(frame[4:], uint32(len(payload)))
 	_, err = w.Write(append(frame, payload...))
 	return err
 }

@@ -62,7 +62,7 @@ func TestWriteRefusesWhatDoesNotFit(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	f.Add([]byte("PGX\x01\x00\x00\x00\x02{}"))
 	f.Add([]byte("PGX\x01\x00\x00\x00\x0a{\"Proc\":-1}"))
-	f.Fuzz(func(t *testing.T, wire []byte) {
+	f.Fuzz(func(_ *testing.T, wire []byte) {
 		var s handshake.Startup
 		var r handshake.PreloadResult
 		_ = handshake.Read(bytes.NewReader(wire), &s)

@@ -1,0 +1,41 @@
+// Package host is the postmaster: the process that starts, watches, restarts
+// and stops everybody else. It is a thin shell around the pure core in package
+// [github.com/pgexthost/pgexthost/host/postmaster], where the rules are.
+//
+//	signals   children's exits   alarm   timers   answers of the spawner
+//	   └────────────┴──────────────┴───────┴──────────────┘
+//	                           │ one event at a time
+//	                    ┌──────▼──────┐
+//	                    │  event loop │ owns all that is mutable here
+//	                    └──────┬──────┘
+//	                 Step │         ▲ commands
+//	                    ┌─▼─────────┴─┐
+//	                    │  pure core  │
+//	                    └─────────────┘
+//	commands: spawn, signal, notify, write slot, log, reload, exit
+//
+// The life of a host:
+//
+//	set up ──► preload ──► running ──► stopping ──► exit 0
+//	   │          │
+//	   └──────────┴──► FATAL, exit 1
+//
+// Set up checks and locks the data directory, reads the settings and makes the
+// shared memory. Preload runs the Init of each library of
+// shared_preload_libraries in a child. Then the core takes over.
+//
+// Invariants:
+//
+//   - No plugin code runs in this process, it has no database connection, and
+//     it takes no lock in shared memory.
+//   - Exactly one goroutine, the one that called [Run], reads and writes the
+//     host's state. The others (spawner, one waiter a child, one handshake a
+//     child, the alarm's) only post events.
+//   - A child is signalled only between its start and the moment the event loop
+//     reaps it, so a signal never hits a process the host did not start. The
+//     waiters only look: reaping is the loop's.
+//   - All children are started by one thread that lives as long as the host,
+//     because their postmaster-death signal is tied to it.
+//   - The data directory stays locked until the host and its last child are
+//     gone, however they went.
+package host

@@ -1,0 +1,38 @@
+// Package plugins is what the author of a background worker imports: the
+// description of a worker, libraries and their Init, settings, and the process
+// a worker runs in. It keeps PostgreSQL's names and rules; where the C function
+// takes a global, there is a method of [Worker] or [Init].
+//
+// A library registers workers in its Init and has the functions they start in:
+//
+//	func main() { plugins.Main(Library()) }
+//
+//	func Library() plugins.Library {
+//		return plugins.Library{Name: "mine", Init: initialize, Functions: plugins.Functions{"mine_main": mineMain}}
+//	}
+//
+// The life of a worker's process, each step in the order given:
+//
+//	exec ─► handshake ─► Init of preloaded libraries ─► lookup ─► READY ─► main ─► exit
+//	                                                                │       │
+//	   SIGTERM, SIGINT, SIGHUP are held back until here ────────────┘       │
+//	                                                                        │
+//	   nil ──────────────────────────────► exit 0: unregistered             │
+//	   error, panic, Goexit ──► ERROR ───► exit 1: restarted after a while ◄┤
+//	   SIGTERM ──► ctx ends ──► FATAL ───► exit 1                          ◄┤
+//	   SIGQUIT, panic in another goroutine ► exit 2: a crash               ◄┘
+//
+// Invariants:
+//
+//   - There is one Worker in a process. Its signal goroutine owns signal
+//     delivery; handlers run on it one at a time.
+//   - A SIGTERM is never lost, whenever it comes: before the handlers exist it
+//     ends the process, before READY it is remembered, by the process and by the
+//     postmaster, and afterwards it is handled at once.
+//   - When the host dies every wait returns, the context ends, and the process
+//     is gone half a second later at the latest.
+//   - A process that ends through the runtime leaves a clean mark in shared
+//     memory; one that is killed, or calls os.Exit, does not.
+//   - This package depends neither on pgx nor on net/http: what is linked in is
+//     what the start of a worker costs.
+package plugins
