@@ -119,7 +119,7 @@ func judgePreload(end postmaster.Exited, got *preloaded, stop error) (*handshake
 	case end.Failure != nil:
 		return nil, fatal(elog.InternalError, end.Failure, "preload process (PID %d) was ended: %v", end.Pid, end.Failure)
 	case got.err != nil || end.Status.Signaled || end.Status.Code != 0:
-		return nil, elog.New(elog.Fatal, elog.InternalError, "preload process (PID %d) ended with %+v", end.Pid, end.Status).
+		return nil, elog.New(elog.Fatal, elog.InternalError, "preload process (PID %d) %s", end.Pid, end.Status).
 			WithHint("An Init function of a library in \"shared_preload_libraries\" has ended the process that ran it.")
 	}
 	return &got.result, nil

@@ -146,8 +146,9 @@ func (w *Worker) adminShutdown() *elog.ErrorData {
 	return elog.New(elog.Fatal, elog.AdminShutdown, "terminating background worker \"%s\" due to administrator command", w.entry.Type)
 }
 
+// reportDeath leaves no SQLSTATE in the process record: 57P01 there means that
+// the server ended the session.
 func (w *Worker) reportDeath() {
-	w.proc.SetExitSQLState(string(elog.AdminShutdown))
 	w.log.Emit(w.adminShutdown())
 }
 

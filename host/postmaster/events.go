@@ -1,6 +1,7 @@
 package postmaster
 
 import (
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -58,6 +59,15 @@ type ExitStatus struct {
 	Code     int         // unless Signaled
 	Signal   unix.Signal // if Signaled
 	CoreDump bool
+}
+
+// String returns the status as a log line ends with it: "exited with exit code
+// 1", or "was terminated by signal 9: Killed".
+func (s ExitStatus) String() string {
+	if s.Signaled {
+		return fmt.Sprintf("was terminated by signal %d: %s", int(s.Signal), strsignal(s.Signal))
+	}
+	return fmt.Sprintf("exited with exit code %d", s.Code)
 }
 
 // ShutdownRequested asks the host to stop.

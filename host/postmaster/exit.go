@@ -99,10 +99,7 @@ func (m *Machine) logExit(level elog.Level, name string, pid int, ev Exited) {
 	if m.shutdown == ImmediateShutdown && (s.Signaled || s.Code > 1) {
 		return
 	}
-	e := elog.New(level, "", "%s (PID %d) exited with exit code %d", name, pid, s.Code)
-	if s.Signaled {
-		e = elog.New(level, "", "%s (PID %d) was terminated by signal %d: %s", name, pid, int(s.Signal), strsignal(s.Signal))
-	}
+	e := elog.New(level, "", "%s (PID %d) %s", name, pid, s)
 	if ev.Activity != "" && (s.Signaled || s.Code != 0) {
 		e = e.WithDetail("Failed process was running: %s", ev.Activity)
 	}
