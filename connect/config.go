@@ -56,6 +56,9 @@ func parse(conninfo string) (*pgx.ConnConfig, error) {
 	if err != nil {
 		return nil, unparsable(err)
 	}
+	if refusal := refuseSplitPassword(parsed); refusal != nil {
+		return nil, refusal
+	}
 	delete(parsed.RuntimeParams, "fallback_application_name")
 	if refusal := refuseUnsupported(parsed.RuntimeParams); refusal != nil {
 		return nil, refusal
@@ -85,6 +88,23 @@ func unparsable(err error) *elog.ErrorData {
 	}
 	e.Message += ": " + reason
 	return e
+}
+
+// refuseSplitPassword refuses host names that hold what is most likely the rest
+// of a password: "postgres://user:p@ss@host" has the host "ss@host", which would
+// show in the log as a name that cannot be resolved.
+func refuseSplitPassword(parsed *pgx.ConnConfig) *elog.ErrorData {
+	hosts := []string{parsed.Host}
+	for _, f := range parsed.Fallbacks {
+		hosts = append(hosts, f.Host)
+	}
+	for _, h := range hosts {
+		if strings.Contains(h, "@") {
+			return elog.New(elog.Error, elog.InvalidParameterValue, "invalid connection string").
+				WithDetail("A host name contains \"@\".").WithHint("In the password of a URI, write %%40 for it.")
+		}
+	}
+	return nil
 }
 
 // forDatabase returns the settings for another database. They are parsed

@@ -151,6 +151,8 @@ func TestNoErrorOfAConninfoShowsItsPassword(t *testing.T) {
 		"postgres://u:hunt%er2@h/",
 		"postgres://u:a/hunter2@h?x",
 		"postgres://u:a:hunter2",
+		"postgres://u:a@hunter2@h/",
+		"postgres://u:a@hunter2@h,i/",
 		"postgres://h?password=hunter2&x",
 		"postgres://h?password=hunter2&target_session_attrs=none",
 		"postgres://h?password=hun ter2",

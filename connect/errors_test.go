@@ -130,7 +130,7 @@ func TestLossOfTheServerIsClass08(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			own, err := localpg.Start(testContext(t), localpg.Options{})
+			own, err := localpg.Start(testContext(t), localpg.Options{Populate: template.Populate})
 			check(t, err)
 			defer func() { _ = own.Stop(context.Background()) }()
 			conn := open(t, own.ConnInfo(), "")

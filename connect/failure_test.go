@@ -92,6 +92,13 @@ func TestOddServers(t *testing.T) {
 			}
 		})
 	}
+	t.Run("too old", func(t *testing.T) {
+		old := fakeserver.Start(t, func(c *fakeserver.Client) { c.WelcomeTo("13.22 (Debian)"); c.Hang() })
+		e := connectTo(t, old.Conninfo())
+		if e.Code != "0A000" || e.Message != "server version 13.22 (Debian) is not supported" || e.Hint == "" {
+			t.Errorf("got %+v", e)
+		}
+	})
 	t.Run("speaks garbage", func(t *testing.T) {
 		e := connectTo(t, fakeserver.Start(t, func(c *fakeserver.Client) { c.Raw("HTTP/1.0 400 Bad Request\r\n\r\n") }).Conninfo()+" connect_timeout=1")
 		if !connect.IsServerEvent(e) || !strings.HasPrefix(e.Message, "could not connect to server: ") {

@@ -12,8 +12,11 @@ import (
 )
 
 // server is the real server of this package's tests. Tests that stop or crash
-// one start their own.
-var server *localpg.Server
+// one start their own, from the template.
+var (
+	server   *localpg.Server
+	template *localpg.Template
+)
 
 // objects are what the tests find in it.
 var objects = []string{
@@ -37,8 +40,13 @@ func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 func runTests(m *testing.M) int {
 	ctx := context.Background()
 	var err error
+	if template, err = localpg.NewTemplate(ctx, localpg.Options{}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = template.Close() }()
 	server, err = localpg.Start(ctx, localpg.Options{
-		TCP: true,
+		TCP: true, Populate: template.Populate,
 		HBA: []string{"local all secretive scram-sha-256", "host all secretive all scram-sha-256"},
 	})
 	if err != nil {

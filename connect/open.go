@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
@@ -43,12 +44,16 @@ func (c *Config) open(ctx context.Context, cl client, o options) (*Conn, error) 
 	if cl.report != nil {
 		config.Tracer = &activityTracer{cl.report}
 	}
-	wire := prepareWire(config, o.cancelRequests)
+	wire := prepareWire(config)
 	established, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, c.openError(ctx, err)
 	}
 	conn := &Conn{Conn: established, wire: wire, address: wire.pin()}
+	if err := refuseOldServer(conn.ServerVersion()); err != nil {
+		_ = established.Close(ctx)
+		return nil, err
+	}
 	if conn.databaseOID, err = prepareSession(ctx, established, o.setup(config.RuntimeParams)); err != nil {
 		_ = established.Close(ctx)
 		return nil, c.openError(ctx, wire.explain(err))
@@ -75,6 +80,19 @@ func prepareSession(ctx context.Context, c *pgx.Conn, setup string) (databaseOID
 	}
 	oid, err := strconv.ParseUint(string(results[0].Rows[0][0]), 10, 32)
 	return uint32(oid), err
+}
+
+// oldestServer is the first major version with all that sessions are given.
+const oldestServer = 14
+
+func refuseOldServer(version string) error {
+	digits := strings.IndexFunc(version, func(r rune) bool { return r < '0' || r > '9' })
+	major, err := strconv.Atoi(version[:max(digits, 0)])
+	if err != nil || major >= oldestServer { // no number: somebody's own build
+		return nil
+	}
+	return elog.New(elog.Fatal, elog.FeatureNotSupported, "server version %s is not supported", version).
+		WithHint("PostgreSQL %d or later is needed.", oldestServer)
 }
 
 // truncateName cuts a name to what the server keeps of it, between characters.

@@ -10,13 +10,12 @@ import (
 type Option func(*options)
 
 type options struct {
-	keepTimeouts   bool
-	cancelRequests bool
-	settings       map[string]string
+	keepTimeouts bool
+	settings     map[string]string
 }
 
 func newOptions(list []Option) options {
-	o := options{cancelRequests: true, settings: make(map[string]string)}
+	o := options{settings: make(map[string]string)}
 	for _, set := range list {
 		set(&o)
 	}
@@ -36,12 +35,6 @@ func KeepTimeouts() Option { return func(o *options) { o.keepTimeouts = true } }
 func WithSetting(name, value string) Option {
 	return func(o *options) { o.settings[name] = value }
 }
-
-// WithoutCancelRequests makes the end of a context break off the wait for the
-// server's answer at once, without telling the server. It suits a session that
-// only looks or listens: a wait for notifications can be broken off and
-// repeated, whereas a statement that is broken off loses the session.
-func WithoutCancelRequests() Option { return func(o *options) { o.cancelRequests = false } }
 
 // timeouts are the limits that a new session is freed from.
 var timeouts = []string{"statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"}

@@ -152,6 +152,29 @@ func TestCancelRequestGoesToTheHostOfTheSession(t *testing.T) {
 	}
 }
 
+func TestEndOfContextEndsAWaitForNotificationsAtOnce(t *testing.T) {
+	conn, other := open(t, server.ConnInfo(), ""), open(t, server.ConnInfo(), "")
+	_, err := conn.Exec(testContext(t), "LISTEN news")
+	check(t, err)
+	begin := time.Now()
+	for range 10 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		if _, err := conn.WaitForNotification(ctx); !connect.IsStatementCancelled(err) {
+			t.Fatalf("got %v", err)
+		}
+		cancel()
+	}
+	if took := time.Since(begin); took > time.Second {
+		t.Errorf("took %v", took)
+	}
+	_, err = other.Exec(testContext(t), "NOTIFY news, 'good'")
+	check(t, err)
+	n, err := conn.WaitForNotification(testContext(t))
+	if err != nil || n.Payload != "good" {
+		t.Errorf("got %v, %v", n, err)
+	}
+}
+
 func TestNoticesGoToTheLog(t *testing.T) {
 	w := newWorker(server.ConnInfo())
 	conn, err := connect.Initialize(testContext(t), w, "", "", 0)

@@ -43,9 +43,6 @@ func certify(t *testing.T, dir string) {
 // returns how to reach it and the file with its certificate.
 func startWithTLS(t *testing.T) (conninfo, root string) {
 	t.Helper()
-	template, err := localpg.NewTemplate(testContext(t), localpg.Options{})
-	check(t, err)
-	defer func() { _ = template.Close() }()
 	own, err := localpg.Start(testContext(t), localpg.Options{
 		TCP: true, Settings: []string{"ssl=on"}, HBA: []string{"hostssl all secretive all scram-sha-256", "host all all all reject"},
 		Populate: func(ctx context.Context, dir string) error {

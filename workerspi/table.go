@@ -18,7 +18,7 @@ type table struct {
 }
 
 func tableOf(mainArg int64) table {
-	index := int32(mainArg) //nolint:gosec // DatumGetInt32 takes the low half as well
+	index := int32(mainArg) // as DatumGetInt32 does
 	return table{index, fmt.Sprintf("schema%d", index), "counted"}
 }
 

@@ -53,7 +53,7 @@ func (p Prober) Open(ctx context.Context, conninfo string) (Session, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.AnswerLimit)
 	defer cancel()
-	conn, err := connect.Open(ctx, config, ApplicationName, connect.WithoutCancelRequests())
+	conn, err := connect.Open(ctx, config, ApplicationName)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (s *session) where() string {
 
 func (s *session) AwaitLoss(ctx context.Context) error {
 	for {
-		err := s.conn.PgConn().WaitForNotification(ctx)
+		_, err := s.conn.WaitForNotification(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}

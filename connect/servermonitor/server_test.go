@@ -2,6 +2,7 @@ package servermonitor
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -16,8 +17,26 @@ import (
 	"github.com/pgexthost/pgexthost/shmem"
 )
 
+// template is what the real servers of this package's tests are copied from.
+var template *localpg.Template
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) int {
+	var err error
+	if template, err = localpg.NewTemplate(context.Background(), localpg.Options{}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = template.Close() }()
+	return m.Run()
+}
+
 func startServer(t *testing.T, opts localpg.Options) *localpg.Server {
 	t.Helper()
+	if opts.Populate == nil {
+		opts.Populate = template.Populate
+	}
 	s, err := localpg.Start(context.Background(), opts)
 	check(t, err)
 	t.Cleanup(func() { _ = s.Stop(context.Background()) })

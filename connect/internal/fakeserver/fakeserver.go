@@ -152,10 +152,13 @@ func (c *Client) Fatal(sqlstate, message string) {
 	_ = c.backend.Send(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: sqlstate, Message: message})
 }
 
-// Welcome lets the client in.
-func (c *Client) Welcome() {
+// Welcome lets the client in, as a server of version 15.
+func (c *Client) Welcome() { c.WelcomeTo("15.0") }
+
+// WelcomeTo lets the client in.
+func (c *Client) WelcomeTo(version string) {
 	_ = c.backend.Send(&pgproto3.AuthenticationOk{})
-	_ = c.backend.Send(&pgproto3.ParameterStatus{Name: "server_version", Value: "15.0"})
+	_ = c.backend.Send(&pgproto3.ParameterStatus{Name: "server_version", Value: version})
 	_ = c.backend.Send(&pgproto3.BackendKeyData{ProcessID: 4711, SecretKey: 42})
 	_ = c.backend.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 }
