@@ -62,28 +62,30 @@ const executable = "/proc/self/exe"
 // start asks the spawner for a new process. The answer arrives as a started
 // event, whatever happens.
 func (c *children) start(id postmaster.ChildID, kind shmem.ProcKind, name string, startup handshake.Startup) {
+	// The event loop must not wait for room among its own events.
+	fail := func(err error) { go c.post(started{child: id, index: -1, result: spawned{err: err}}) }
 	index := slices.Index(c.records, false)
 	if index < 0 {
 		// There is a record for every slot, auxiliary process and preload child.
-		c.post(started{child: id, index: -1, result: spawned{err: errors.New("no process record is free")}})
+		fail(errors.New("no process record is free"))
 		return
 	}
 	ours, theirs, err := newSocketPair()
 	if err != nil {
-		c.post(started{child: id, index: -1, result: spawned{err: err}})
+		fail(err)
 		return
 	}
 	c.records[index] = true
 	c.segment.Proc(index).Reset(kind)
 	startup.Protocol, startup.LayoutHash, startup.Kind, startup.Proc = handshake.ProtocolVersion, shmem.LayoutHash(), kind, index
-	c.spawner.requests <- spawnRequest{
+	c.spawner.submit(spawnRequest{
 		path: c.exe, title: c.title + name, env: c.env, dir: c.dir.path,
 		files: []*os.File{nil, os.Stderr, os.Stderr, c.segment.File(), c.lifeline[0], c.alarm.File(), theirs, c.dir.lock},
 		done: func(result spawned) {
 			_ = theirs.Close()
 			c.post(started{child: id, index: index, socket: ours, startup: startup, result: result})
 		},
-	}
+	})
 }
 
 // born takes the new process into the books: its exit is watched from now on.

@@ -18,6 +18,7 @@ import (
 // system.
 type spawner struct {
 	requests chan spawnRequest
+	quit     chan struct{}
 }
 
 // spawnRequest is one process to start. Done is called on the spawner's thread.
@@ -39,7 +40,7 @@ type spawned struct {
 }
 
 func newSpawner() *spawner {
-	s := &spawner{requests: make(chan spawnRequest, 1)}
+	s := &spawner{requests: make(chan spawnRequest), quit: make(chan struct{})}
 	ready := make(chan struct{})
 	go s.run(ready)
 	<-ready
@@ -59,13 +60,29 @@ func (s *spawner) run(ready chan<- struct{}) {
 	}
 	_ = unix.PthreadSigmask(unix.SIG_BLOCK, &mask, nil)
 	close(ready)
-	for r := range s.requests {
-		r.done(r.start())
+	for {
+		select {
+		case r := <-s.requests:
+			r.done(r.start())
+		case <-s.quit:
+			return
+		}
 	}
 }
 
-// close lets the thread go. No child may be alive any more.
-func (s *spawner) close() { close(s.requests) }
+// submit queues a request. It does not wait, however long the spawner is busy:
+// the event loop calls it.
+func (s *spawner) submit(r spawnRequest) {
+	go func() {
+		select {
+		case s.requests <- r:
+		case <-s.quit:
+		}
+	}()
+}
+
+// close lets the thread go once it is idle. No child may be alive any more.
+func (s *spawner) close() { close(s.quit) }
 
 func (r spawnRequest) start() spawned {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)

@@ -94,6 +94,6 @@ func withConn(t *testing.T, conninfo string, use func(ctx context.Context, conn 
 	if err != nil {
 		return err
 	}
-	defer conn.Close(ctx) //nolint:errcheck // a test's connection
+	defer conn.Close(ctx)
 	return use(ctx, conn)
 }

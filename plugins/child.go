@@ -26,6 +26,8 @@ func IsChild() bool { return os.Getenv(handshake.EnvChild) != "" }
 func RunChild() {
 	earlySignals() // from here on no signal takes its default action
 	_ = os.Unsetenv(handshake.EnvChild)
+	// The host starts us through /proc/self/exe, so top would call us "exe".
+	_ = os.WriteFile("/proc/self/comm", []byte("pgexthost"), 0)
 	c, err := accept()
 	if err != nil {
 		// Nobody may be listening any more, but if somebody is, this is why.

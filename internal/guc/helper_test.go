@@ -1,6 +1,7 @@
 package guc_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,8 +58,8 @@ func wantReports(t *testing.T, got []*elog.ErrorData, want ...string) {
 // wantError is wantReports for a single error.
 func wantError(t *testing.T, err error, want string) {
 	t.Helper()
-	e, ok := err.(*elog.ErrorData)
-	if !ok {
+	var e *elog.ErrorData
+	if !errors.As(err, &e) {
 		t.Fatalf("got %v, want %s", err, want)
 	}
 	wantReports(t, []*elog.ErrorData{e}, want)

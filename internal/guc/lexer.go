@@ -88,18 +88,18 @@ func (l *lexer) skipBlanks() {
 }
 
 // stringLength returns the length of the quoted string s begins with, or 0. A
-// string ends at the last quote that can end it, so ” goes on only if another
-// quote follows on the line.
+// string ends at the last quote that can end it, so a doubled one goes on
+// only if another follows on the line.
 func stringLength(s string) int {
 	end := 0
 	for i := 1; i < len(s) && s[i] != '\n'; i++ {
-		switch {
-		case s[i] == '\\':
+		switch s[i] {
+		case '\\':
 			i++
 			if i == len(s) || s[i] == '\n' {
 				return end
 			}
-		case s[i] == '\'':
+		case '\'':
 			end = i + 1
 			if end == len(s) || s[end] != '\'' {
 				return end
