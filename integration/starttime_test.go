@@ -71,3 +71,24 @@ func TestTheMonitorEndsQuietly(t *testing.T) {
 		t.Error("its end was logged")
 	}
 }
+
+// SPEC §5: 57P01 while the server lives is a SIGTERM to that worker. The host
+// can tell only after a new look at the server.
+func TestATerminatedBackendIsATerminatedWorker(t *testing.T) {
+	t.Parallel()
+	conninfo := newDatabase(t, "terminated")
+	again, once := dbWorker("sleep_query", ""), dbWorker("sleep_query", "")
+	again.Name, again.RestartTime = "again", 0
+	once.Name, once.RestartTime = "once", plugins.NeverRestart
+	h := startHost(t, withWorkers(again, once), withServer(conninfo))
+	for i := range 3 {
+		h.waitLogCount(`LOG:  again sleeps in the server$`, i+1)
+		h.eventually("the backend to be terminated", func() bool {
+			return query[int](t, conninfo, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+				WHERE datname = 'terminated' AND application_name IN ('again', 'once') AND query LIKE 'SELECT pg_sleep%'`) > 0
+		})
+	}
+	h.waitLogCount(`LOG:  again sleeps in the server$`, 4)
+	h.waitLog(`DEBUG1:  unregistering background worker "once"$`)
+	h.stop()
+}

@@ -17,7 +17,7 @@ const Name = "server monitor"
 
 // Main is the main function of the process. It returns when ctx ends, or with
 // plugins.ErrPostmasterDied. Setting the process's latch makes it look at the
-// server at once; SIGHUP makes it read the settings and, if server_conninfo has
+// server at once and publish what it finds, even if that is nothing new; SIGHUP makes it read the settings and, if server_conninfo has
 // changed, connect anew.
 func Main(ctx context.Context, w *plugins.Worker) error {
 	if err := w.HandleSignal(unix.SIGHUP, plugins.SignalHandlerForConfigReload); err != nil {
@@ -53,6 +53,7 @@ type monitor struct {
 	conninfo string
 	session  Session // nil: none is open
 	lost     error   // why the session was lost during the last wait
+	poked    bool    // somebody wants to hear what this look finds, news or not
 }
 
 func (m *monitor) run(ctx context.Context) error {
@@ -63,7 +64,7 @@ func (m *monitor) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if s.publish {
+		if s.publish || m.poked {
 			m.process.SetServerState(s.state, s.started)
 		}
 		if s.report != nil {
@@ -103,6 +104,7 @@ func (m *monitor) wait(ctx context.Context, pause time.Duration) error {
 	happened, err := m.process.WaitLatch(ctx, plugins.LatchSet|plugins.Timeout|plugins.PostmasterDeath, pause, waitEvent)
 	stop()
 	m.process.ResetLatch()
+	m.poked = happened&plugins.LatchSet != 0
 	if happened&plugins.PostmasterDeath != 0 {
 		return plugins.ErrPostmasterDied
 	}

@@ -98,9 +98,11 @@ func testLossOfTheSessionIsNoticedAtOnceAndTheNextOpened(t *testing.T) {
 	await(t, "the lost session is closed", first.closed)
 }
 
-func TestLatchMakesItLookAgainNow(t *testing.T) { synctest.Test(t, testLatchMakesItLookAgainNow) }
+func TestLatchMakesItLookAndPublishNow(t *testing.T) {
+	synctest.Test(t, testLatchMakesItLookAndPublishNow)
+}
 
-func testLatchMakesItLookAgainNow(t *testing.T) {
+func testLatchMakesItLookAndPublishNow(t *testing.T) {
 	p, o := newProcess("c"), newOpener()
 	s := newSession(primary)
 	o.results <- s
@@ -109,6 +111,12 @@ func testLatchMakesItLookAgainNow(t *testing.T) {
 	p.expect(t, shmem.ServerReadWrite)
 	p.SetLatch()
 	await(t, "second look", s.looked)
+	// Whoever has set the latch waits for an answer, even if nothing is new.
+	p.expect(t, shmem.ServerReadWrite)
+	await(t, "third look, when the pause is over", s.looked)
+	if synctest.Wait(); len(p.published) != 0 {
+		t.Error("no news were published without being asked for")
+	}
 }
 
 func TestPromotionIsNoticed(t *testing.T) { synctest.Test(t, testPromotionIsNoticed) }
@@ -141,6 +149,7 @@ func testReloadConnectsAnewOnlyIfTheConninfoHasChanged(t *testing.T) {
 	await(t, "first look", first.looked)
 	p.hup("old")
 	await(t, "look after a reload that changes nothing", first.looked)
+	p.expect(t, shmem.ServerReadWrite) // its latch was set
 	p.hup("new")
 	p.expect(t, shmem.ServerStandby)
 	await(t, "the session of before is closed", first.closed)

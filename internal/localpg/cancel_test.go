@@ -3,7 +3,10 @@ package localpg
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -34,16 +37,39 @@ func TestCancelledDuringInitdb(t *testing.T) {
 	temp := tempDir(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan struct{})
+	var pid int // of a backend of initdb
 	go func() {
 		defer close(done)
-		eventually(t, "initdb has a child", func() bool {
-			pids := commandsWith(t, "initdb", temp)
-			return len(pids) > 0 && len(pidsBelow(pids[0])) > 0
+		eventually(t, "a backend of initdb has shared memory", func() bool {
+			pid = backendOfInitdb(t, temp)
+			return pid != 0 && len(segmentsOf(t, pid)) > 0
 		})
 		cancel(errCancelled)
 	}()
 	startCancelled(ctx, t, Options{TempDir: temp})
 	<-done
+	if left := segmentsOf(t, pid); len(left) > 0 {
+		t.Errorf("System V segments left: %v", left)
+	}
+}
+
+// backendOfInitdb returns the process that initdb works with, once that has
+// written its lock file to the end, or 0.
+func backendOfInitdb(t *testing.T, temp string) int {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(temp, "*", dataName, "postmaster.pid"))
+	check(t, err)
+	if len(files) == 0 {
+		return 0
+	}
+	text, err := os.ReadFile(files[0])
+	lines := strings.Split(string(text), "\n")
+	if err != nil || len(lines) < shmemLine || lines[shmemLine-1] == "" {
+		return 0 // not yet, or no longer
+	}
+	pid, err := strconv.Atoi(strings.TrimPrefix(lines[0], "-"))
+	check(t, err)
+	return pid
 }
 
 func TestCancelledInPopulate(t *testing.T) {

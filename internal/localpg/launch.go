@@ -70,7 +70,8 @@ func (s *Server) launch(ctx context.Context) error {
 	cmd.Dir = s.DataDir()
 	cmd.Env = s.program.env
 	cmd.Stdout, cmd.Stderr = s.log.file, s.log.file
-	// SIGQUIT is an immediate shutdown: backends end, and so do dead ones' traces.
+	// SIGQUIT is an immediate shutdown, which ends the backends too and removes
+	// the shared memory, as SIGKILL would not.
 	p, err := startProcess(cmd, s.acct.credential(), unix.SIGQUIT)
 	if err != nil {
 		return s.startError("postgres", mark, err)

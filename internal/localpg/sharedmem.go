@@ -13,8 +13,8 @@ import (
 // segment that PostgreSQL uses as an interlock.
 const shmemLine = 7
 
-// removeSharedMemory deletes the System V segment that a postmaster leaves
-// behind when it is killed. The next postmaster of the same data directory
+// removeSharedMemory deletes the System V segment that a postmaster, or a
+// backend of initdb, leaves behind when it is killed. The next postmaster of the same data directory
 // would recycle it, but here there will be none, and the system has a few
 // thousand of them only. Best effort: a segment that is not surely the
 // server's, or still attached, stays.
@@ -27,7 +27,8 @@ func removeSharedMemory(dataDir string) {
 	if len(lines) < shmemLine {
 		return
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(lines[0]))
+	// Negative if it was not a postmaster but a backend of initdb.
+	pid, err := strconv.Atoi(strings.TrimPrefix(strings.TrimSpace(lines[0]), "-"))
 	if err != nil {
 		return
 	}
