@@ -144,7 +144,7 @@ func reasonOf(err error) string {
 	case errors.Is(err, pgconn.ErrStandbyConnection):
 		return "server is in hot standby mode"
 	case errors.As(err, &op):
-		return innermost(op).Error()
+		return elog.OSReason(innermost(op)) // as libpq prints it
 	}
 	if inner := errors.Unwrap(err); inner != nil {
 		if _, where := placeOf(err); where != "" {

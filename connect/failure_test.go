@@ -35,19 +35,19 @@ func TestUnreachableServerIsNamedWithAHint(t *testing.T) {
 	port := closedPort(t)
 	for name, tt := range map[string]struct{ conninfo, message, detail, hint string }{
 		"no socket": {
-			"host=/nonexistent user=u", "could not connect to server: no such file or directory",
-			`Connection to server on socket "/nonexistent/.s.PGSQL.5432" failed: no such file or directory.`,
+			"host=/nonexistent user=u", "could not connect to server: No such file or directory",
+			`Connection to server on socket "/nonexistent/.s.PGSQL.5432" failed: No such file or directory.`,
 			"Is the server running locally and accepting connections on that socket?",
 		},
 		"no port": {
-			"host=127.0.0.1 user=u port=" + port, "could not connect to server: connection refused",
-			`Connection to server at "127.0.0.1", port ` + port + ` failed: connection refused.`,
+			"host=127.0.0.1 user=u port=" + port, "could not connect to server: Connection refused",
+			`Connection to server at "127.0.0.1", port ` + port + ` failed: Connection refused.`,
 			"Is the server running on that host and accepting TCP/IP connections?",
 		},
 		"two hosts": {
-			"host=/nonexistent,127.0.0.1 user=u port=1," + port, "could not connect to server: no such file or directory",
-			`Connection to server on socket "/nonexistent/.s.PGSQL.1" failed: no such file or directory.` + "\n" +
-				`Connection to server at "127.0.0.1", port ` + port + ` failed: connection refused.`,
+			"host=/nonexistent,127.0.0.1 user=u port=1," + port, "could not connect to server: No such file or directory",
+			`Connection to server on socket "/nonexistent/.s.PGSQL.1" failed: No such file or directory.` + "\n" +
+				`Connection to server at "127.0.0.1", port ` + port + ` failed: Connection refused.`,
 			"Is the server running locally and accepting connections on that socket?",
 		},
 		"standby wanted": {

@@ -31,8 +31,9 @@
 //   - The loss of the session is noticed at once, since the process reads from
 //     it while it waits; a promotion within a second; a server that hangs within
 //     two times 10 seconds.
-//   - One log line when the state changes, and one for each new reason why the
-//     server cannot be used; none for each attempt.
+//   - One log line when the server comes or goes, and one for each new reason why
+//     it cannot be used; none for each attempt, nor for the moments in which a
+//     server that was not there starts up.
 //   - No wait outlasts the postmaster, and setting the latch ends every pause
 //     between two looks: "look again now".
 package servermonitor

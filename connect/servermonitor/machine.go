@@ -20,6 +20,10 @@ const (
 	longestRefusedPause = 30 * time.Second
 )
 
+// startingPatience is after how many looks, 5 seconds, a server that starts up is
+// news though the log says already that the host waits.
+const startingPatience = 20
+
 // mostReasons bounds the log lines about one outage, should the reasons differ
 // each time after all.
 const mostReasons = 20
@@ -45,7 +49,7 @@ type machine struct {
 	started   time.Time
 	failures  int             // in a row, of the same kind
 	kind      failureKind     // of the last one
-	said      map[string]bool // reasons logged in this outage
+	said      map[string]bool // topics of the reasons logged in this outage
 }
 
 // found is the step after a look that found the server up.
@@ -76,7 +80,8 @@ func (m *machine) failed(err error) step {
 	case m.up:
 		s.report, s.pause = lostReport(f), m.nextPause(f)
 	default:
-		s.report, s.pause = m.news(f), m.nextPause(f)
+		s.pause = m.nextPause(f)
+		s.report = m.news(f)
 	}
 	m.published, m.up, m.stable, m.state = true, false, false, s.state
 	return s
@@ -88,15 +93,18 @@ func (m *machine) reconfigured() {
 	m.up, m.stable, m.failures, m.said = false, false, 0, nil
 }
 
-// news returns the report of a reason not yet given in this outage, or nil.
+// news returns the report of a reason not yet given in this outage, or nil. A
+// server that starts up soon after it was not there at all is no news: that is
+// how the wait ends.
 func (m *machine) news(f failure) *elog.ErrorData {
-	if m.said[f.reason] || len(m.said) >= mostReasons {
+	briefly := f.kind == starting && len(m.said) > 0 && m.failures < startingPatience
+	if m.said[f.topic] || len(m.said) >= mostReasons || briefly {
 		return nil
 	}
 	if m.said == nil {
 		m.said = make(map[string]bool)
 	}
-	m.said[f.reason] = true
+	m.said[f.topic] = true
 	return waitingReport(f)
 }
 
@@ -106,6 +114,7 @@ func (m *machine) nextPause(f failure) time.Duration {
 	if f.kind != m.kind {
 		m.kind, m.failures = f.kind, 0
 	}
+	m.failures++
 	first, longest := firstPause, longestPause
 	switch f.kind {
 	case starting:
@@ -114,7 +123,6 @@ func (m *machine) nextPause(f failure) time.Duration {
 		first, longest = firstRefusedPause, longestRefusedPause
 	case away:
 	}
-	pause := min(first<<min(m.failures, 10), longest)
-	m.failures++
+	pause := min(first<<min(m.failures-1, 10), longest)
 	return pause + time.Duration(m.jitter()*float64(pause)/4)
 }

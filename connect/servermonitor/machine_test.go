@@ -3,6 +3,8 @@ package servermonitor
 import (
 	"errors"
 	"fmt"
+	"io"
+	"syscall"
 	"testing"
 	"time"
 
@@ -43,7 +45,7 @@ func TestStatesFollowWhatIsFound(t *testing.T) {
 	}{
 		{m.failed(errGone), shmem.ServerUnreachable, true, 100 * time.Millisecond, "waiting for the server: connection refused"},
 		{m.failed(errGone), shmem.ServerUnreachable, false, 200 * time.Millisecond, ""},
-		{m.failed(errStarting), shmem.ServerStarting, true, 250 * time.Millisecond, "waiting for the server: the database system is starting up"},
+		{m.failed(errStarting), shmem.ServerStarting, true, 250 * time.Millisecond, ""},
 		{m.failed(errStarting), shmem.ServerStarting, false, 250 * time.Millisecond, ""},
 		{m.found(standby), shmem.ServerStandby, true, time.Second, "server is accepting read-only connections"},
 		{m.found(standby), shmem.ServerStandby, false, time.Second, ""},
@@ -150,6 +152,33 @@ func TestReasonsAreLoggedOnceAnOutageAndNotWithoutEnd(t *testing.T) {
 	m.failed(errLost)
 	if said(m.failed(errors.New("reason 1"))) == "" {
 		t.Error("a new outage did not give its reason")
+	}
+}
+
+func TestHostThatStartsBeforeItsServerSaysOnceThatItWaits(t *testing.T) {
+	m, lines := newMachine(), 0
+	for _, cause := range []error{syscall.ENOENT, syscall.ECONNREFUSED, io.EOF, syscall.ENOENT} {
+		gone := elog.New(elog.Fatal, elog.SQLClientUnableToConnect, "could not connect to server: %v", cause).WithCause(cause)
+		if m.failed(gone).report != nil {
+			lines++
+		}
+	}
+	for range startingPatience - 1 {
+		if m.failed(errStarting).report != nil {
+			lines++
+		}
+	}
+	if lines != 1 {
+		t.Errorf("got %d lines", lines)
+	}
+	if got := said(m.failed(errStarting)); got != "waiting for the server: the database system is starting up" {
+		t.Errorf("a long start: got %q", got)
+	}
+	if got := said(m.failed(errStarting)); got != "" {
+		t.Errorf("a longer start: got %q", got)
+	}
+	if got := said(newMachine().failed(errStarting)); got != "waiting for the server: the database system is starting up" {
+		t.Errorf("nothing said yet: got %q", got)
 	}
 }
 

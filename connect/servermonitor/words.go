@@ -1,7 +1,10 @@
 package servermonitor
 
 import (
+	"errors"
+	"io"
 	"strings"
+	"syscall"
 
 	"github.com/pgexthost/pgexthost/connect"
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -21,6 +24,7 @@ const (
 type failure struct {
 	kind   failureKind
 	state  shmem.ServerState
+	topic  string // reasons with the same one are no news to each other
 	reason string
 	detail string
 	hint   string
@@ -30,13 +34,27 @@ func classify(err error) failure {
 	e := connect.AsErrorData(err, elog.Log)
 	f := failure{state: shmem.ServerUnreachable, detail: e.Detail, hint: e.Hint}
 	f.reason = strings.TrimPrefix(e.Message, "could not connect to server: ")
+	f.topic = f.reason
 	switch {
 	case e.Code == elog.CannotConnectNow:
-		f.kind, f.state = starting, shmem.ServerStarting
+		f.kind, f.state, f.topic = starting, shmem.ServerStarting, "starting"
+	case notThere(err):
+		f.topic = "not there"
 	case !connect.IsServerEvent(err):
 		f.kind = refused
 	}
 	return f
+}
+
+// notThere reports whether nobody listens where the server should. A server that
+// starts or stops goes through several of these in a moment.
+func notThere(err error) bool {
+	for _, errno := range []error{syscall.ENOENT, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, io.EOF, io.ErrUnexpectedEOF} {
+		if connect.IsConnectionLost(err) && errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 func acceptingReport(state shmem.ServerState, f Facts) *elog.ErrorData {

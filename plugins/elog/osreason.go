@@ -22,6 +22,15 @@ var cReasons = map[unix.Errno]string{
 	unix.EAGAIN:  "Resource temporarily unavailable",
 	unix.ENOMEM:  "Cannot allocate memory",
 	unix.ETXTBSY: "Text file busy",
+	unix.ENOSPC:  "No space left on device",
+	unix.EROFS:   "Read-only file system",
+
+	unix.ECONNREFUSED: "Connection refused",
+	unix.ECONNRESET:   "Connection reset by peer",
+	unix.EHOSTUNREACH: "No route to host",
+	unix.ENETUNREACH:  "Network is unreachable",
+	unix.ETIMEDOUT:    "Connection timed out",
+	unix.EPIPE:        "Broken pipe",
 }
 
 // OSReason returns what %m would print for an error of the operating system.
