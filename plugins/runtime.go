@@ -42,7 +42,9 @@ func (c *child) run() {
 		return
 	}
 	_ = c.socket.Close()
-	c.worker.exit(c.worker.conclude(c.runMain(preload)))
+	code := c.worker.conclude(c.runMain(preload))
+	c.worker.closeSession() // here, where main is surely not using it
+	c.worker.exit(code)
 }
 
 // runMain finds the process's main function and runs it to its end.
@@ -162,11 +164,6 @@ func (w *Worker) dieNow() {
 // wait for the end.
 func (w *Worker) exit(code int) {
 	w.exiting.Do(func() {
-		if session := w.session.current(); session != nil {
-			ctx, cancel := context.WithTimeout(context.Background(), sessionGoodbye)
-			_ = session.Close(ctx)
-			cancel()
-		}
 		w.proc.SetClean()
 		os.Exit(code)
 	})

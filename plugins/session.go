@@ -76,6 +76,15 @@ const (
 	cancelLimit    = 10 * time.Second
 )
 
+// closeSession says goodbye to the server, if there is a session.
+func (w *Worker) closeSession() {
+	if session := w.session.current(); session != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), sessionGoodbye)
+		defer cancel()
+		_ = session.Close(ctx)
+	}
+}
+
 // cancelStatement asks the server to cancel what runs, if there is a session.
 func (w *Worker) cancelStatement() {
 	session := w.session.current()
