@@ -115,7 +115,7 @@ func lockDir(path string, uids ...uint32) (*ownedDir, error) {
 		return nil, fmt.Errorf("open %q: %w", path, err)
 	}
 	if err := lockFD(fd, path, uids); err != nil {
-		unix.Close(fd)
+		_ = unix.Close(fd)
 		return nil, err
 	}
 	return &ownedDir{path: path, lock: fd}, nil
@@ -163,7 +163,7 @@ func (d *ownedDir) remove() error {
 		time.Sleep(removePause)
 		err = os.RemoveAll(d.path)
 	}
-	unix.Close(d.lock)
+	_ = unix.Close(d.lock)
 	return err
 }
 

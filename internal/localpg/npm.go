@@ -86,7 +86,7 @@ func openNpmPackage(bin string) (*npmPackage, error) {
 // links, and beside them links to all the others, since a library that was
 // found here looks for those it needs here. The package is not written to.
 func (pkg *npmPackage) linkInto(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the server runs as another user
 		return err
 	}
 	entries, err := os.ReadDir(filepath.Join(pkg.native, "lib"))

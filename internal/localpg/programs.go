@@ -73,7 +73,7 @@ func askVersion(ctx context.Context, b Binaries) (version string, major int, err
 		if err != nil {
 			return "", 0, err
 		}
-		defer scratch.remove()
+		defer func() { _ = scratch.remove() }() // swept by the next Start otherwise
 		libraries = filepath.Join(scratch.path, "lib")
 		if err := b.npm.linkInto(libraries); err != nil {
 			return "", 0, err
