@@ -181,11 +181,14 @@ func (h *host) readSettings() error {
 	}
 	var worst *elog.ErrorData
 	for _, report := range h.store.ApplyStartup(conf) {
-		if report.Level >= elog.Fatal {
-			worst = report
+		if report.Level < elog.Fatal {
+			h.log.Emit(report)
 			continue
 		}
-		h.log.Emit(report)
+		if worst != nil {
+			h.log.Emit(worst)
+		}
+		worst = report // Run logs the last one
 	}
 	if worst != nil {
 		return worst

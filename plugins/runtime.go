@@ -7,6 +7,8 @@ import (
 	"os"
 	"runtime/debug"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
@@ -172,6 +174,7 @@ func (w *Worker) exit(code int) {
 // runPreload runs Init of every library and sends what they have registered to
 // the postmaster.
 func (c *child) runPreload(names []string) {
+	_ = c.worker.HandleSignal(unix.SIGTERM, func(w *Worker) { w.exit(1) }) // no main could notice its context
 	c.worker.UnblockSignals()
 	store := c.worker.settings.store
 	r := &registrations{limit: store.Int("max_worker_processes")}
