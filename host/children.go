@@ -108,6 +108,7 @@ func (c *children) born(ev started) *process {
 	go func() {
 		if err := awaitExit(p.pidfd); err != nil {
 			c.log.Logf(elog.Log, "could not watch process %d: %v", p.pid, err)
+			awaitExitBlocking(p.pid)
 		}
 		c.post(exited{p.id})
 	}()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -33,8 +34,13 @@ type Options struct {
 // orderly shutdown, 1 if the host could not start or go on. One process can run
 // one host at a time, since signals are the process's.
 //
+// When Run has returned, the process is expected to exit soon: the shared memory
+// stays mapped until then.
+//
 // The program that calls Run must call plugins.RunChild first thing if
 // plugins.IsChild says so: the host starts its children from the same program.
+// Before that, it calls servermonitor.Register, or no worker that waits for the
+// server will ever start; and plugins.Register for each library.
 func Run(ctx context.Context, opts Options) int {
 	log := elog.NewLogger(os.Stderr)
 	log.Identify("", "postmaster")
@@ -62,7 +68,7 @@ type host struct {
 	alarm    *shmem.Alarm
 	children *children
 	machine  *postmaster.Machine
-	signals  chan os.Signal
+	signals  signals
 	events   chan any
 	stopped  chan struct{} // closed when nobody reads events any more
 	exitCode int
@@ -79,7 +85,7 @@ func (h *host) post(ev any) {
 
 // setUp does all that must succeed before the first worker is started.
 func (h *host) setUp() error {
-	h.catchSignals()
+	h.signals = catchSignals()
 	var err error
 	if h.dir, err = openDataDir(h.opts.DataDir); err != nil {
 		return err
@@ -97,11 +103,24 @@ func (h *host) setUp() error {
 		return err
 	}
 	h.store.EndStartup()
+	h.warnWithoutMonitor(static)
 	h.machine = postmaster.New(postmaster.Config{
 		Slots: coreSlots{h.segment.PostmasterSlots()}, Static: static,
-		Auxiliary: plugins.Auxiliaries(), CompatVersion: version.Personality,
+		Auxiliary: plugins.Auxiliaries(),
 	})
 	return nil
+}
+
+// warnWithoutMonitor tells who has built a host without the server monitor why
+// some of its workers will never start.
+func (h *host) warnWithoutMonitor(static []plugins.BackgroundWorker) {
+	waits := func(w plugins.BackgroundWorker) bool { return w.StartTime != plugins.StartAtPostmasterStart }
+	if slices.Contains(plugins.Auxiliaries(), postmaster.ServerMonitor) || !slices.ContainsFunc(static, waits) {
+		return
+	}
+	h.log.Emit(elog.New(elog.Warning, elog.ObjectNotInPrerequisite, "workers that wait for the server will not start").
+		WithDetail("This program was built without the server monitor.").
+		WithHint("Call servermonitor.Register in its main function."))
 }
 
 // spareRecords is how many process records there are beside those of workers
@@ -151,7 +170,7 @@ type rung struct{}
 // tearDown leaves nothing behind, whatever setUp got to.
 func (h *host) tearDown() {
 	close(h.stopped)
-	h.releaseSignals()
+	h.signals.release()
 	if c := h.children; c != nil {
 		for _, p := range c.byID { // only if the core could not wait for them
 			_ = unix.Kill(-p.pid, unix.SIGKILL)

@@ -1,8 +1,6 @@
 package host
 
 import (
-	"os"
-	"os/signal"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,22 +10,6 @@ import (
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
-
-// catchSignals takes over the signals of a postmaster. None is ever ignored
-// with SIG_IGN, which children would inherit.
-func (h *host) catchSignals() {
-	h.signals = make(chan os.Signal, 16)
-	signal.Notify(h.signals, unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE)
-}
-
-func (h *host) releaseSignals() { signal.Stop(h.signals) }
-
-// shutdownSignals maps signals to shutdown modes, as pmdie does.
-var shutdownSignals = map[os.Signal]postmaster.ShutdownMode{
-	unix.SIGTERM: postmaster.SmartShutdown,
-	unix.SIGINT:  postmaster.FastShutdown,
-	unix.SIGQUIT: postmaster.ImmediateShutdown,
-}
 
 // loop is the server loop: one event at a time into the core, its commands out
 // into the world. Mirrors ServerLoop.
@@ -42,8 +24,14 @@ func (h *host) loop() int {
 		select {
 		case ev := <-h.events:
 			h.dispatch(ev)
-		case sig := <-h.signals:
-			h.signalled(sig)
+		case <-h.signals.smart:
+			h.step(postmaster.ShutdownRequested{Mode: postmaster.SmartShutdown})
+		case <-h.signals.fast:
+			h.step(postmaster.ShutdownRequested{Mode: postmaster.FastShutdown})
+		case <-h.signals.immediate:
+			h.step(postmaster.ShutdownRequested{Mode: postmaster.ImmediateShutdown})
+		case <-h.signals.reload:
+			h.step(postmaster.ReloadRequested{})
 		case <-done:
 			done = nil // once is enough
 			h.step(postmaster.ShutdownRequested{Mode: postmaster.FastShutdown})
@@ -55,23 +43,13 @@ func (h *host) loop() int {
 	return h.exitCode
 }
 
-// longestSleep bounds the time between two looks of the core at the world.
-const longestSleep = 60 * time.Second
-
+// untilWake returns how long the loop may sleep; the core bounds it.
 func (h *host) untilWake() time.Duration {
 	wake, ok := h.machine.NextWake()
 	if !ok {
-		return longestSleep
+		return 0 // only before the first step
 	}
-	return min(max(time.Until(wake), 0), longestSleep)
-}
-
-func (h *host) signalled(sig os.Signal) {
-	if mode, ok := shutdownSignals[sig]; ok {
-		h.step(postmaster.ShutdownRequested{Mode: mode})
-	} else if sig == unix.SIGHUP {
-		h.step(postmaster.ReloadRequested{})
-	}
+	return max(time.Until(wake), 0)
 }
 
 // dispatch translates what the goroutines report into events of the core.

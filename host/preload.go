@@ -49,8 +49,8 @@ type preloaded struct {
 func (h *host) awaitPreload() (*handshake.PreloadResult, error) {
 	var got *preloaded
 	var stop error
-	abort := func(why string) {
-		stop = elog.New(elog.Fatal, elog.AdminShutdown, "%s", why)
+	abort := func() {
+		stop = elog.New(elog.Fatal, elog.AdminShutdown, "terminating while preloading libraries due to administrator command")
 		if p := h.children.byID[preloadChild]; p != nil {
 			_ = unix.Kill(-p.pid, unix.SIGKILL)
 		}
@@ -67,7 +67,7 @@ func (h *host) awaitPreload() (*handshake.PreloadResult, error) {
 				}
 				go h.readPreload(p.socket, ev.startup)
 				if stop != nil {
-					abort(stop.Error())
+					abort()
 				}
 			case preloaded:
 				got = &ev
@@ -84,13 +84,15 @@ func (h *host) awaitPreload() (*handshake.PreloadResult, error) {
 				}
 				return judgePreload(end, got, stop)
 			}
-		case sig := <-h.signals:
-			if _, ok := shutdownSignals[sig]; ok {
-				abort("terminating while preloading libraries due to administrator command")
-			}
+		case <-h.signals.smart:
+			abort()
+		case <-h.signals.fast:
+			abort()
+		case <-h.signals.immediate:
+			abort()
 		case <-done:
 			done = nil
-			abort("terminating while preloading libraries due to administrator command")
+			abort()
 		}
 	}
 }
@@ -118,6 +120,8 @@ func judgePreload(end postmaster.Exited, got *preloaded, stop error) (*handshake
 		return nil, stop
 	case end.Failure != nil:
 		return nil, fatal(elog.InternalError, end.Failure, "preload process (PID %d) was ended: %v", end.Pid, end.Failure)
+	case got.err != nil && !isGone(got.err):
+		return nil, fatal(elog.InternalError, got.err, "could not read the result of the preload process (PID %d): %v", end.Pid, got.err)
 	case got.err != nil || end.Status.Signaled || end.Status.Code != 0:
 		return nil, elog.New(elog.Fatal, elog.InternalError, "preload process (PID %d) %s", end.Pid, end.Status).
 			WithHint("An Init function of a library in \"shared_preload_libraries\" has ended the process that ran it.")

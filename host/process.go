@@ -85,11 +85,20 @@ func awaitExit(pidfd *os.File) error {
 	if err != nil {
 		return err
 	}
-	return raw.Read(func(fd uintptr) bool {
+	var waitErr error
+	err = raw.Read(func(fd uintptr) bool {
 		var info unix.Siginfo
-		err := unix.Waitid(unix.P_PIDFD, int(fd), &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
-		return err != unix.EAGAIN && (err != nil || info.Signo != 0)
+		waitErr = unix.Waitid(unix.P_PIDFD, int(fd), &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+		return waitErr != nil && waitErr != unix.EAGAIN || info.Signo != 0
 	})
+	return errors.Join(err, waitErr)
+}
+
+// awaitExitBlocking is awaitExit for the case that the descriptor is of no use.
+// It takes an operating system thread until the process exits.
+func awaitExitBlocking(pid int) {
+	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	}
 }
 
 // reap collects the exit status of a process that awaitExit has returned for.

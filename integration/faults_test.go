@@ -76,7 +76,7 @@ func faultsInit(p *plugins.Init) error {
 		return err
 	}
 	for _, w := range registrations {
-		_ = p.RegisterBackgroundWorker(w) // a refusal is in the log
+		p.RegisterBackgroundWorker(w)
 	}
 	return nil
 }

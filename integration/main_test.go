@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	plugins.Register(workerspi.Library())
 	plugins.Register(faultsLibrary())
 	if os.Getenv(noMonitor) == "" {
-		plugins.RegisterAuxiliary(servermonitor.Name, servermonitor.Main)
+		servermonitor.Register()
 	}
 	if plugins.IsChild() {
 		plugins.RunChild()

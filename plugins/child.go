@@ -108,7 +108,7 @@ func (c *child) become(segment *shmem.Segment) {
 	}
 	own := &ownSettings{store: store, configFile: c.startup.ConfigFile, log: log}
 	c.loader = newLoader(libraryPath{path: store.String(settings.DynamicLibraryPath), libdir: libdir()}, own, log)
-	c.worker = newWorker(entry, segment, segment.Proc(c.startup.Proc))
+	c.worker = newWorker(c.startup.Kind, entry, segment, segment.Proc(c.startup.Proc))
 	c.worker.alarm = shmem.InheritAlarm(os.NewFile(handshake.FDAlarm, "postmaster alarm"))
 	c.worker.log, c.worker.settings, c.worker.loader = log, own, c.loader
 	log.Identify(entry.Name, c.backendType())

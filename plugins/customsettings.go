@@ -24,10 +24,20 @@ const (
 )
 
 func (c Context) guc() guc.Context {
-	return map[Context]guc.Context{
-		PGCSighup: guc.Sighup, PGCPostmaster: guc.Postmaster, PGCInternal: guc.Internal,
-		PGCBackend: guc.Backend, PGCSuset: guc.Suset, PGCUserset: guc.User,
-	}[c]
+	switch c {
+	case PGCSighup:
+		return guc.Sighup
+	case PGCPostmaster:
+		return guc.Postmaster
+	case PGCBackend:
+		return guc.Backend
+	case PGCSuset:
+		return guc.Suset
+	case PGCUserset:
+		return guc.User
+	case PGCInternal:
+	}
+	return guc.Internal
 }
 
 // Unit is what an integer setting counts; a value may then be written with any
@@ -85,12 +95,13 @@ func (p *Init) DefineCustomDuration(v DurationVariable) func() time.Duration {
 			WithHint("Use time.Millisecond, time.Second or time.Minute."))
 	}
 	step := max(v.Unit, time.Millisecond)
-	if v.Min == 0 && v.Max == 0 {
-		v.Max = math.MaxInt32 * step
+	longest := int64(math.MaxInt32) // in units
+	if v.Min != 0 || v.Max != 0 {
+		longest = int64(v.Max / step)
 	}
 	p.define(guc.Definition{
 		Name: v.Name, ShortDesc: v.Description, Type: guc.TypeInt, Context: v.Context.guc(), Unit: unit,
-		Min: int64(v.Min / step), Max: int64(min(v.Max/step, math.MaxInt32)), Default: fmt.Sprint(int64(v.Default / step)),
+		Min: int64(v.Min / step), Max: min(longest, math.MaxInt32), Default: fmt.Sprint(int64(v.Default / step)),
 	})
 	return func() time.Duration { return time.Duration(p.settings.store.Int(v.Name)) * step }
 }
@@ -148,6 +159,9 @@ func (p *Init) DefineCustomEnum(v EnumVariable) func() string {
 // the library and ends its Init, as ereport(ERROR) in a DefineCustom function
 // does.
 func (p *Init) define(d guc.Definition) {
+	if p.closed.Load() {
+		panic("plugins: setting " + d.Name + " defined after Init has returned")
+	}
 	reports, err := p.settings.store.Define(d)
 	if err != nil {
 		p.abort(err)

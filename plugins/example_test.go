@@ -21,10 +21,11 @@ func ExampleLibrary() {
 				Name: "ticker.interval", Description: "Time between two ticks.",
 				Default: time.Minute, Min: time.Second, Max: time.Hour, Unit: time.Second,
 			})
-			return p.RegisterBackgroundWorker(plugins.BackgroundWorker{
+			p.RegisterBackgroundWorker(plugins.BackgroundWorker{
 				Name: "ticker", Flags: plugins.ShmemAccess, RestartTime: 10,
 				LibraryName: "ticker", FunctionName: "ticker_main",
 			})
+			return nil
 		},
 		Functions: plugins.Functions{
 			"ticker_main": func(ctx context.Context, w *plugins.Worker) error {

@@ -1,7 +1,7 @@
 package plugins
 
 import (
-	"sync"
+	"sync/atomic"
 
 	"github.com/pgexthost/pgexthost/internal/guc"
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -17,8 +17,7 @@ type Init struct {
 	settings   *ownSettings
 	log        *elog.Logger
 
-	mu   sync.Mutex
-	open bool
+	closed atomic.Bool // Init has returned
 }
 
 // registrations is what the preload child carries back to the postmaster.
@@ -40,24 +39,19 @@ func (p *Init) PreloadInProgress() bool { return p.preloading }
 // soon as its start time has come, in every run. The last one registered starts
 // first.
 //
-// A registration that is refused has been logged at LOG already and the worker
-// is skipped; the error is returned for those who want to know. In a worker
-// process, which runs Init again, registrations are silently ignored while
-// preloading, and otherwise refused with SQLSTATE 0A000. Mirrors
-// RegisterBackgroundWorker.
-func (p *Init) RegisterBackgroundWorker(w BackgroundWorker) error {
-	refusal := p.register(w)
-	if refusal == nil {
-		return nil
+// A registration that is refused is logged at LOG and the worker is skipped, as
+// in PostgreSQL: that is no reason for Init to fail. In a worker process, which
+// runs Init again, registrations are silently ignored while preloading, and
+// otherwise refused with SQLSTATE 0A000. Mirrors RegisterBackgroundWorker.
+func (p *Init) RegisterBackgroundWorker(w BackgroundWorker) {
+	if refusal := p.register(w); refusal != nil {
+		refusal.Level = elog.Log
+		p.log.Emit(refusal)
 	}
-	logged := *refusal
-	logged.Level = elog.Log
-	p.log.Emit(&logged)
-	return refusal
 }
 
 func (p *Init) register(w BackgroundWorker) *elog.ErrorData {
-	if !p.isOpen() {
+	if p.closed.Load() {
 		return elog.New(elog.Error, elog.InternalError, "cannot register background worker \"%s\" after shmem init", w.Name)
 	}
 	if p.collect == nil || !p.preloading {
@@ -72,10 +66,9 @@ func (p *Init) register(w BackgroundWorker) *elog.ErrorData {
 
 // add applies the checks of static registration, in bgworker.c's order.
 func (r *registrations) add(w BackgroundWorker) *elog.ErrorData {
-	if flaw := w.flaw(); flaw != nil {
-		return flaw
+	if err := w.SanityCheck(); err != nil {
+		return elog.AsErrorData(err, elog.Error)
 	}
-	_ = w.SanityCheck() // fills in the type
 	if w.NotifyPid != 0 {
 		return elog.New(elog.Error, elog.FeatureNotSupported, "background worker \"%s\": only dynamic background workers can request notification", w.Name)
 	}
@@ -117,16 +110,4 @@ func (p *Init) report(e *elog.ErrorData) {
 		e = &quiet
 	}
 	p.log.Emit(e)
-}
-
-func (p *Init) isOpen() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.open
-}
-
-func (p *Init) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.open = false
 }

@@ -36,9 +36,10 @@ func (l *loader) loadAs(name string, preloading bool) (Library, error) {
 		return Library{}, err
 	}
 	if lib.Init != nil && l.inits[lib.Name] == nil {
-		p := &Init{library: lib.Name, preloading: preloading, collect: l.preload, settings: l.settings, log: l.log, open: true}
+		p := &Init{library: lib.Name, preloading: preloading, collect: l.preload, settings: l.settings, log: l.log}
 		l.inits[lib.Name] = p
 		if err := p.run(lib.Init); err != nil {
+			delete(l.inits, lib.Name)
 			return Library{}, err
 		}
 	}
@@ -50,7 +51,7 @@ func (l *loader) loadAs(name string, preloading bool) (Library, error) {
 // run calls a library's Init, and turns a panic of it into an error.
 func (p *Init) run(init func(*Init) error) (err error) {
 	defer func() {
-		p.close()
+		p.closed.Store(true)
 		switch cause := recover().(type) {
 		case nil:
 		case initError:

@@ -3,20 +3,20 @@ package plugins
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/internal/handshake"
+	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
 
-func newWorker(entry BackgroundWorker, segment *shmem.Segment, proc shmem.ProcRecord) *Worker {
+func newWorker(kind shmem.ProcKind, entry BackgroundWorker, segment *shmem.Segment, proc shmem.ProcRecord) *Worker {
 	w := &Worker{
-		entry: entry, segment: segment, proc: proc, kind: proc.Kind(), latch: proc.Latch(),
+		entry: entry, segment: segment, proc: proc, kind: kind, latch: proc.Latch(),
 		postmasterDead: make(chan struct{}),
 	}
 	w.ctx, w.cancel = context.WithCancelCause(context.Background())
@@ -87,7 +87,7 @@ func (l *loader) preloadAll(names []string) error {
 var errGoexit = errors.New("the worker's main function called runtime.Goexit")
 
 // supervise runs main in a goroutine of its own and returns what became of it:
-// its error, its panic as an error, or the reason to stop waiting for it.
+// its error, or its panic as one.
 func (w *Worker) supervise(entry entryPoint) error {
 	if !entry.manualSignals {
 		w.UnblockSignals()
@@ -134,9 +134,7 @@ func (w *Worker) describe(err error) *elog.ErrorData {
 		level = data.Level
 	}
 	report := elog.AsErrorData(err, level)
-	if session, ok := w.session.current().(interface {
-		DescribeError(err error) *elog.ErrorData
-	}); ok && !errors.As(err, &data) {
+	if session := w.session.current(); session != nil && data == nil {
 		report = session.DescribeError(err)
 	}
 	if report.Code == "" {
@@ -150,10 +148,14 @@ func (w *Worker) adminShutdown() *elog.ErrorData {
 	return elog.New(elog.Fatal, elog.AdminShutdown, "terminating background worker \"%s\" due to administrator command", w.entry.Type)
 }
 
-// reportDeath leaves no SQLSTATE in the process record: 57P01 there means that
-// the server ended the session.
+// reportDeath logs, once, that SIGTERM ends the worker. It leaves no SQLSTATE in
+// the process record: 57P01 there means that the server ended the session.
 func (w *Worker) reportDeath() {
-	w.log.Emit(w.adminShutdown())
+	w.lastWords.Do(func() {
+		if w.kind == shmem.ProcWorker {
+			w.log.Emit(w.adminShutdown())
+		}
+	})
 }
 
 // dieNow ends a process whose main function does not return after SIGTERM.
@@ -177,7 +179,7 @@ func (c *child) runPreload(names []string) {
 	_ = c.worker.HandleSignal(unix.SIGTERM, func(w *Worker) { w.exit(1) }) // no main could notice its context
 	c.worker.UnblockSignals()
 	store := c.worker.settings.store
-	r := &registrations{limit: store.Int("max_worker_processes")}
+	r := &registrations{limit: store.Int(settings.MaxWorkerProcesses)}
 	c.loader.preload = r
 	result := handshake.PreloadResult{}
 	if err := c.loader.preloadAll(names); err != nil {
@@ -188,7 +190,7 @@ func (c *child) runPreload(names []string) {
 		result.Workers = append(result.Workers, r.workers[i].Descriptor())
 	}
 	result.Settings, result.Reserved = r.definitions, r.reserved
-	if err := handshake.Write(c.socket, result); err != nil && !errors.Is(err, io.ErrClosedPipe) {
+	if err := handshake.Write(c.socket, result); err != nil {
 		c.worker.Logf(elog.Log, "could not report to the postmaster: %v", err)
 		c.worker.exit(1)
 	}

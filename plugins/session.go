@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
@@ -17,6 +18,10 @@ type Session interface {
 	// Close says goodbye to the server. The runtime calls it when the process
 	// ends.
 	Close(ctx context.Context) error
+	// DescribeError turns an error that one of the session's methods returned
+	// into a report, with the server's own words. The runtime calls it for the
+	// error of a main function.
+	DescribeError(err error) *elog.ErrorData
 }
 
 // sessionState is the one session a worker may have.
@@ -27,7 +32,7 @@ type sessionState struct {
 
 // ServerConninfo returns the host's server_conninfo: a libpq connection string
 // or URI. It may hold a password.
-func (w *Worker) ServerConninfo() string { return w.settings.store.String("server_conninfo") }
+func (w *Worker) ServerConninfo() string { return w.settings.store.String(settings.ServerConninfo) }
 
 // InitializeSession opens the worker's session: package connect passes the
 // function that does so, which returns the session and the name of its

@@ -61,6 +61,8 @@ type signalTable struct {
 	blocked  bool
 	handlers map[unix.Signal]SignalHandler
 	pending  map[unix.Signal]bool
+
+	unblocked chan struct{} // tells the signal goroutine to look at pending
 }
 
 // blockable lists the signals that BlockSignals holds back, with the request
@@ -113,34 +115,49 @@ func (w *Worker) BlockSignals() {
 	w.signals.mu.Lock()
 	defer w.signals.mu.Unlock()
 	w.signals.blocked = true
-	w.proc.SetReady(false)
+	w.proc.MakeUnready()
 }
 
-// UnblockSignals lets signals through, those that have arrived meanwhile first.
-// The runtime calls it before main, unless the function is one of the library's
-// ManualSignals. Mirrors BackgroundWorkerUnblockSignals.
+// UnblockSignals lets signals through. Those that have arrived meanwhile are
+// handled next, on the signal goroutine like all others. The runtime calls it
+// before main, unless the function is one of the library's ManualSignals.
+// Mirrors BackgroundWorkerUnblockSignals.
 func (w *Worker) UnblockSignals() {
 	w.signals.mu.Lock()
+	defer w.signals.mu.Unlock()
 	w.signals.blocked = false
-	pending := w.signals.pending
-	w.signals.pending = make(map[unix.Signal]bool)
-	w.proc.SetReady(true)
-	// The other half of the handshake with the postmaster: it left a request
-	// before it looked at the ready flag, we look at requests after setting it.
-	requests := w.proc.TakeRequests()
-	w.signals.mu.Unlock()
-
+	requests := w.proc.MakeReady()
 	for _, b := range blockable {
-		if pending[b.sig] || requests&b.request != 0 {
-			w.handle(b.sig)
+		if requests&b.request != 0 {
+			w.signals.pending[b.sig] = true
 		}
 	}
+	if len(w.signals.pending) > 0 {
+		select {
+		case w.signals.unblocked <- struct{}{}:
+		default: // the goroutine knows already
+		}
+	}
+}
+
+// takePending returns the signals that were held back, unless they must still
+// be.
+func (t *signalTable) takePending() map[unix.Signal]bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.blocked {
+		return nil
+	}
+	pending := t.pending
+	t.pending = make(map[unix.Signal]bool)
+	return pending
 }
 
 // catchSignals starts the goroutine that owns signal delivery. It must run
 // before anything else in the process: until then the default actions hold.
 func (w *Worker) catchSignals() {
 	w.signals.blocked = true
+	w.signals.unblocked = make(chan struct{}, 1)
 	w.signals.pending = make(map[unix.Signal]bool)
 	w.signals.handlers = make(map[unix.Signal]SignalHandler)
 	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR2} {
@@ -178,6 +195,13 @@ func (w *Worker) dispatchSignals(c signalChannels) {
 		case <-c[unix.SIGUSR2]:
 			w.handle(unix.SIGUSR2)
 		case <-c[unix.SIGPIPE]:
+		case <-w.signals.unblocked:
+			pending := w.signals.takePending()
+			for _, b := range blockable {
+				if pending[b.sig] {
+					w.handle(b.sig)
+				}
+			}
 		case <-c[unix.SIGTERM]:
 			w.arrived(unix.SIGTERM)
 		case <-c[unix.SIGINT]:
@@ -194,22 +218,10 @@ func (w *Worker) arrived(sig unix.Signal) {
 	blocked := w.signals.blocked
 	if blocked {
 		w.signals.pending[sig] = true
-	} else {
-		w.forgetRequest(sig)
 	}
 	w.signals.mu.Unlock()
 	if !blocked {
 		w.handle(sig)
-	}
-}
-
-// forgetRequest clears the request bit that came along with a signal which is
-// being handled, lest a later UnblockSignals deliver it again.
-func (w *Worker) forgetRequest(sig unix.Signal) {
-	for _, b := range blockable {
-		if b.sig == sig {
-			w.proc.ClearRequest(b.request)
-		}
 	}
 }
 

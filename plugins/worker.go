@@ -38,6 +38,7 @@ type Worker struct {
 	dying        atomic.Bool // the default SIGTERM handler ran
 	activityLock sync.Mutex  // activity reports come from one goroutine at a time
 	session      sessionState
+	lastWords    sync.Once // the FATAL line of a SIGTERM
 	exiting      sync.Once
 }
 

@@ -74,13 +74,21 @@ func (r ProcRecord) SetPid(pid int) {
 	r.p.startedAt.Store(time.Now().UnixMicro())
 }
 
-// Request leaves a request for the child and reports whether the child is
-// ready for signals, in which case the caller sends the signal as well. Either
-// the postmaster sees that the child is ready, or the child sees the request
-// when it becomes so: the two flags are written and then read crosswise, in
-// sequentially consistent order.
+// Request reports whether the child is ready for signals, in which case the
+// caller sends the signal; otherwise it leaves the request for the child to
+// find when it becomes ready. Both happen in one atomic step on one word, and
+// so does the child's half, [ProcRecord.MakeReady]: every request is acted upon
+// exactly once.
 func (r ProcRecord) Request(req Request) (ready bool) {
-	return r.p.flags.Or(uint32(req))&procReady != 0
+	for {
+		old := r.p.flags.Load()
+		if old&procReady != 0 {
+			return true
+		}
+		if r.p.flags.CompareAndSwap(old, old|uint32(req)) {
+			return false
+		}
+	}
 }
 
 // Ready reports whether the child accepts signals.
@@ -115,23 +123,19 @@ func (r ProcRecord) Pid() int { return int(r.p.pid.Load()) }
 // Kind returns what the process is for.
 func (r ProcRecord) Kind() ProcKind { return ProcKind(r.p.kind.Load()) }
 
-// SetReady makes the process ready for signals (UnblockSignals) or not
-// (BlockSignals).
-func (r ProcRecord) SetReady(ready bool) {
-	if ready {
-		r.p.flags.Or(procReady)
-	} else {
-		r.p.flags.And(^uint32(procReady))
+// MakeReady makes the process ready for signals (UnblockSignals) and returns
+// the requests that were left for it until then.
+func (r ProcRecord) MakeReady() Request {
+	for {
+		old := r.p.flags.Load()
+		if r.p.flags.CompareAndSwap(old, (old|procReady)&^allRequests) {
+			return Request(old & allRequests)
+		}
 	}
 }
 
-// TakeRequests returns and clears the requests left by the postmaster.
-func (r ProcRecord) TakeRequests() Request {
-	return Request(r.p.flags.And(^uint32(allRequests)) & allRequests)
-}
-
-// ClearRequest drops one request: its signal has arrived and is being handled.
-func (r ProcRecord) ClearRequest(req Request) { r.p.flags.And(^uint32(req)) }
+// MakeUnready makes the process unready for signals (BlockSignals).
+func (r ProcRecord) MakeUnready() { r.p.flags.And(^uint32(procReady)) }
 
 // SetClean leaves the mark that the process ends in an orderly way.
 func (r ProcRecord) SetClean() { r.p.flags.Or(procClean) }

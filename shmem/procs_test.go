@@ -9,7 +9,7 @@ import (
 	"github.com/pgexthost/pgexthost/shmem"
 )
 
-func TestARequestIsLostByNeitherSide(t *testing.T) {
+func TestARequestIsActedUponExactlyOnce(t *testing.T) {
 	s, _ := newSegment(t, 1, 1)
 	r := s.Proc(0)
 	for range 20000 {
@@ -17,28 +17,31 @@ func TestARequestIsLostByNeitherSide(t *testing.T) {
 		var wg sync.WaitGroup
 		var signalled, taken bool
 		wg.Go(func() { signalled = r.Request(shmem.RequestTerm) })
-		wg.Go(func() {
-			r.SetReady(true)
-			taken = r.TakeRequests()&shmem.RequestTerm != 0
-		})
+		wg.Go(func() { taken = r.MakeReady()&shmem.RequestTerm != 0 })
 		wg.Wait()
-		if !signalled && !taken {
-			t.Fatal("the postmaster did not signal and the child did not see the request")
+		if signalled == taken {
+			t.Fatalf("the postmaster signals: %v; the child found the request: %v", signalled, taken)
 		}
 	}
 }
 
-func TestRequestsAreKeptApart(t *testing.T) {
+func TestRequestsAreKeptApartAndTakenOnce(t *testing.T) {
 	s, _ := newSegment(t, 1, 1)
 	r := s.Proc(0)
 	r.Reset(shmem.ProcWorker)
 	r.Request(shmem.RequestInt)
 	r.Request(shmem.RequestHup)
-	r.ClearRequest(shmem.RequestInt)
-	if got := r.TakeRequests(); got != shmem.RequestHup {
+	if got := r.MakeReady(); got != shmem.RequestInt|shmem.RequestHup {
 		t.Errorf("got %b", got)
 	}
-	if got := r.TakeRequests(); got != 0 {
+	if !r.Ready() || !r.Request(shmem.RequestTerm) {
+		t.Error("it is not ready")
+	}
+	r.MakeUnready()
+	if r.Ready() || r.Request(shmem.RequestHup) {
+		t.Error("it is still ready")
+	}
+	if got := r.MakeReady(); got != shmem.RequestHup {
 		t.Errorf("got %b", got)
 	}
 }
@@ -58,15 +61,16 @@ func TestExitSQLStateIsNeverGarbage(t *testing.T) {
 func TestResetForgetsThePreviousProcess(t *testing.T) {
 	s, _ := newSegment(t, 1, 1)
 	r := s.Proc(0)
-	r.SetReady(true)
+	r.MakeReady()
 	r.SetClean()
+	r.MakeUnready()
 	r.Request(shmem.RequestTerm)
 	r.ReportActivity(shmem.ActivityRunning, "SELECT secret")
 	r.ReportDatabase("db")
 	r.StartWait(shmem.WaitEvent{Class: shmem.WaitClassExtension, Name: "Old"})
 	r.Latch().Set()
 	r.Reset(shmem.ProcServerMonitor)
-	if r.Ready() || r.Clean() || r.TakeRequests() != 0 || r.Latch().IsSet() || r.Kind() != shmem.ProcServerMonitor {
+	if r.Ready() || r.Clean() || r.MakeReady() != 0 || r.Latch().IsSet() || r.Kind() != shmem.ProcServerMonitor {
 		t.Error("flags remain")
 	}
 	if a := r.Activity(); a.Query != "" || a.Database != "" || a.State != shmem.ActivityUndefined {

@@ -63,9 +63,14 @@ func Create(slots, procs int) (*Segment, error) {
 }
 
 // Attach maps the segment that a descriptor inherited from the postmaster
-// holds, after checking that it is one, and of this program's layout. The
-// segment takes over the file.
-func Attach(file *os.File) (*Segment, error) {
+// holds, after checking that it is one, and of this program's layout. The file
+// is the segment's from then on, and closed on an error.
+func Attach(file *os.File) (_ *Segment, err error) {
+	defer func() {
+		if err != nil {
+			_ = file.Close()
+		}
+	}()
 	var st unix.Stat_t
 	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotSegment, os.NewSyscallError("fstat", err))

@@ -153,20 +153,23 @@ func (b BackendSlots) Claim(d Descriptor, parallel bool, maxParallel uint32) (in
 }
 
 // Pid returns the status of the worker behind slot index and generation, and
-// its pid if it is running. Without a lock, the generation is read on both
-// sides of the pid: a slot that was recycled in between counts as stopped.
-// Mirrors GetBackgroundWorkerPid.
+// its pid if it is running. There is no lock: a pid counts only if the slot was
+// in use for this generation before and after it was read. Claim writes in the
+// opposite order (pid, generation, in_use), so a slot that is being recycled
+// shows as free, or as another generation's, and the worker as stopped. Mirrors
+// GetBackgroundWorkerPid.
 func (b BackendSlots) Pid(index int, generation uint64) (HandleStatus, int, error) {
 	if err := b.check(index); err != nil {
 		return HandleStopped, 0, err
 	}
 	s := &b.slots[index]
-	if s.generation.Load() != generation || s.inUse.Load() == 0 {
+	holds := func() bool { return s.inUse.Load() != 0 && s.generation.Load() == generation }
+	if !holds() {
 		return HandleStopped, 0, nil
 	}
 	pid := int(s.pid.Load())
 	switch {
-	case s.generation.Load() != generation, pid == DeadPid, pid < InvalidPid:
+	case !holds(), pid == DeadPid, pid < InvalidPid:
 		return HandleStopped, 0, nil
 	case pid == InvalidPid:
 		return HandleNotYetStarted, 0, nil

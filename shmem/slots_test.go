@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pgexthost/pgexthost/shmem"
@@ -187,6 +189,38 @@ func TestProcessesNeverShareASlot(t *testing.T) {
 	if holder := s.SlotLockHolder(); holder != 0 {
 		t.Errorf("process %d holds the lock", holder)
 	}
+}
+
+// A slot that is being recycled must not look like one that was never started
+// to the holder of a handle.
+func TestAStoppedWorkerNeverLooksUnstarted(t *testing.T) {
+	s, _ := newSegment(t, 1, 1)
+	pm, be := s.PostmasterSlots(), s.BackendSlots(os.Getpid())
+	var running atomic.Uint64 // the generation that has been started last
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			_, generation, _ := be.Claim(shmem.Descriptor{}, false, 0)
+			pm.SetPid(0, 42)
+			running.Store(generation)
+			pm.SetPid(0, shmem.DeadPid)
+			pm.Release(0, false)
+		}
+	})
+	for range 3_000_000 {
+		generation := running.Load()
+		if status, pid, _ := be.Pid(0, generation); generation != 0 && status == shmem.HandleNotYetStarted {
+			t.Fatalf("generation %d: got %v, %d", generation, status, pid)
+		}
+	}
+	close(stop)
+	wg.Wait()
 }
 
 // dieWithLock exits inside the critical section.

@@ -58,8 +58,7 @@ func (l *library) init(p *plugins.Init) error {
 	p.MarkGUCPrefixReserved("worker_spi")
 
 	for i := 1; i <= totalWorkers(); i++ {
-		// A refusal is in the log; the other workers may still fit.
-		_ = p.RegisterBackgroundWorker(staticWorker(i))
+		p.RegisterBackgroundWorker(staticWorker(i))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"github.com/pgexthost/pgexthost/connect"
 	"github.com/pgexthost/pgexthost/host"
@@ -26,6 +27,6 @@ func runInit(_ context.Context, args []string) error {
 	if err := host.Init(*dir, *server); err != nil {
 		return err
 	}
-	fmt.Printf("Created %s/%s.\n\nYou can now start the host with:\n\n    pgexthost run -D %s\n\n", *dir, host.ConfigFileName, *dir)
+	fmt.Printf("Created %s/%s.\n\nYou can now start the host with:\n\n    %s run -D %s\n\n", *dir, host.ConfigFileName, os.Args[0], *dir)
 	return nil
 }

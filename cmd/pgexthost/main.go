@@ -20,7 +20,7 @@ import (
 
 func main() {
 	plugins.Register(workerspi.Library())
-	plugins.RegisterAuxiliary(servermonitor.Name, servermonitor.Main)
+	servermonitor.Register()
 	if plugins.IsChild() {
 		plugins.RunChild()
 	}

@@ -97,7 +97,7 @@ func TestUsageErrors(t *testing.T) {
 
 func TestInitRefusesToOverwrite(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new")
-	pgexthost(t, "init", "-D", dir, "--server", "host=db.example.com").want(t, 0, "pgexthost run -D "+dir, "")
+	pgexthost(t, "init", "-D", dir, "--server", "host=db.example.com").want(t, 0, " run -D "+dir, "")
 	text, err := os.ReadFile(filepath.Join(dir, "pgexthost.conf"))
 	if err != nil || !bytes.Contains(text, []byte("server_conninfo = 'host=db.example.com'")) {
 		t.Errorf("%v\n%s", err, text)
@@ -113,7 +113,7 @@ func TestInitRefusesToOverwrite(t *testing.T) {
 
 func TestInitTakesAnEmptyDirectory(t *testing.T) {
 	dir := t.TempDir()
-	pgexthost(t, "init", "--pgdata", dir).want(t, 0, "pgexthost run", "")
+	pgexthost(t, "init", "--pgdata", dir).want(t, 0, " run -D ", "")
 }
 
 func TestRunReportsOnStandardErrorWithExitCode1(t *testing.T) {

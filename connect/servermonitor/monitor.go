@@ -15,6 +15,10 @@ import (
 // Name is what the host calls the process.
 const Name = "server monitor"
 
+// Register makes the process part of this program. Call it in main, before
+// plugins.RunChild and host.Run.
+func Register() { plugins.RegisterAuxiliary(Name, Main) }
+
 // Main is the main function of the process. It returns when ctx ends, or with
 // plugins.ErrPostmasterDied. Setting the process's latch makes it look at the
 // server at once and publish what it finds, even if that is nothing new; SIGHUP makes it read the settings and, if server_conninfo has

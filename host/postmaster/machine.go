@@ -34,9 +34,6 @@ type Config struct {
 	Static []plugins.BackgroundWorker
 	// Auxiliary are the names of the auxiliary processes.
 	Auxiliary []string
-	// CompatVersion is the major version to behave like. Nothing in this issue's
-	// rules differs between versions; the crash cycle's will.
-	CompatVersion int
 }
 
 // Machine is the postmaster's state: what registered, what runs, and what is

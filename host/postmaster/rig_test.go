@@ -55,7 +55,7 @@ func bareRig(t *testing.T, static []plugins.BackgroundWorker, auxiliary ...strin
 	t.Helper()
 	slots := newFakeSlots(max(8, len(static)))
 	r := &rig{t: t, now: epoch, slots: slots, world: newWorld(slots), pids: 100, byName: map[string]postmaster.ChildID{}}
-	r.m = postmaster.New(postmaster.Config{Slots: slots, Static: static, Auxiliary: auxiliary, CompatVersion: 18})
+	r.m = postmaster.New(postmaster.Config{Slots: slots, Static: static, Auxiliary: auxiliary})
 	return r
 }
 

@@ -65,7 +65,7 @@ func TestLinePrefixEscapes(t *testing.T) {
 		"%-8b|":        "client  |LOG:  x\n",
 		"%l %e ":       "1 00000 LOG:  x\n",
 		"[%u%d%r%h%z]": "[]LOG:  x\n",
-		"%q%a ":        "app LOG:  x\n",
+		"%b|%q%a ":     "client|LOG:  x\n",
 		"end%":         "endLOG:  x\n",
 	} {
 		var buf bytes.Buffer

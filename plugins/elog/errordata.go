@@ -3,6 +3,7 @@ package elog
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // ErrorData is one report: an error with what a program needs to decide (level
@@ -53,6 +54,20 @@ func (e *ErrorData) Error() string {
 // Unwrap returns the cause.
 func (e *ErrorData) Unwrap() error { return e.Cause }
 
+// codeOrDefault returns the code, or the one that PostgreSQL gives a report of
+// this level which has none.
+func (e *ErrorData) codeOrDefault() SQLState {
+	switch {
+	case e.Code != "":
+		return e.Code
+	case e.Level >= Error:
+		return InternalError
+	case e.Level >= Warning:
+		return WarningCode
+	}
+	return SuccessfulCompletion
+}
+
 // SQLState returns the code. The method has the signature of
 // pgconn.PgError.SQLState, so that one interface serves both.
 func (e *ErrorData) SQLState() string { return string(e.Code) }
@@ -73,7 +88,8 @@ func AsErrorData(err error, level Level) *ErrorData {
 	e := &ErrorData{Level: level, Code: CodeOf(err), Message: err.Error(), Cause: err}
 	var own *ErrorData
 	if errors.As(err, &own) {
-		e.Hint = own.Hint
+		e.Message = strings.Replace(e.Message, own.Error(), own.Message, 1)
+		e.Detail, e.Hint = own.Detail, own.Hint
 	}
 	return e
 }

@@ -90,7 +90,7 @@ func (l *Logger) Emit(e *ErrorData) {
 func (l *Logger) format(c *loggerConfig, e *ErrorData) string {
 	prefix := linePrefix{
 		format: c.prefix, now: time.Now(), started: l.started, pid: os.Getpid(), line: l.lineNo,
-		application: c.application, backendType: c.backendType, code: e.Code,
+		application: c.application, backendType: c.backendType, code: e.codeOrDefault(),
 	}.render()
 	var b strings.Builder
 	for _, part := range [...]struct{ label, text string }{

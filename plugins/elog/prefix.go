@@ -50,7 +50,7 @@ func (p linePrefix) render() string {
 			continue
 		}
 		if p.format[end] == 'q' {
-			continue // "stop here in processes without a session": every worker counts as one
+			break // background processes stop here, as in PostgreSQL
 		}
 		b.WriteString(pad(p.escape(p.format[end]), p.format[start:end]))
 	}
@@ -78,9 +78,6 @@ func (p linePrefix) escape(c byte) string {
 	case 'l':
 		return strconv.FormatUint(p.line, 10)
 	case 'e':
-		if p.code == "" {
-			return string(SuccessfulCompletion)
-		}
 		return string(p.code)
 	}
 	return ""
