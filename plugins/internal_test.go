@@ -219,6 +219,45 @@ func TestCustomSettings(t *testing.T) {
 	}
 }
 
+func TestDurationsWithoutBoundsTakeADayInEveryUnit(t *testing.T) {
+	for _, unit := range []time.Duration{0, time.Millisecond, time.Second, time.Minute} {
+		t.Run(unit.String(), func(t *testing.T) {
+			get, _ := defineDuration(t, DurationVariable{Default: time.Minute, Unit: unit}, "1 d")
+			if got := get(); got != 24*time.Hour {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+func TestBoundsOfDurationsCountUnits(t *testing.T) {
+	for unit, steps := range map[time.Duration]int64{0: 120_000, time.Second: 120, time.Minute: 2} {
+		for value, want := range map[string]time.Duration{
+			"2 min": 2 * time.Minute, "4 min": 4 * time.Minute, "1 min": 3 * time.Minute, "5 min": 3 * time.Minute,
+		} {
+			t.Run(unit.String()+" "+value, func(t *testing.T) {
+				get, d := defineDuration(t, DurationVariable{Default: 3 * time.Minute, Min: 2 * time.Minute, Max: 4 * time.Minute, Unit: unit}, value)
+				if got := get(); got != want || d.Min != steps || d.Max != 2*steps {
+					t.Errorf("got %v with the bounds %d .. %d, want %v", got, d.Min, d.Max, want)
+				}
+			})
+		}
+	}
+}
+
+// defineDuration defines a setting that the configuration has a value for.
+func defineDuration(t *testing.T, v DurationVariable, value string) (func() time.Duration, guc.Definition) {
+	t.Helper()
+	var get func() time.Duration
+	v.Name = "x.d"
+	register(t, Library{Name: "lib", Init: func(p *Init) error { get = p.DefineCustomDuration(v); return nil }})
+	l, _ := testLoader(t, &registrations{}, guc.Item{Name: v.Name, Value: value})
+	if _, err := l.loadAs("lib", true); err != nil {
+		t.Fatal(err)
+	}
+	return get, l.preload.definitions[0]
+}
+
 func TestDefinitionsThatMakeNoSenseEndInit(t *testing.T) {
 	for name, init := range map[string]func(p *Init){
 		"no dot":  func(p *Init) { p.DefineCustomInt(IntVariable{Name: "naptime"}) },

@@ -44,6 +44,17 @@ func TestAKickIsConsumedAndHidesNoSet(t *testing.T) {
 	}
 }
 
+func TestResetLeavesAKickForTheNextWait(t *testing.T) {
+	s, _ := newSegment(t, 1, 1)
+	l := s.Proc(0).Latch()
+	l.Set()
+	l.Kick()
+	l.Reset()
+	if got := l.Wait(0); got != shmem.WokenByKick {
+		t.Fatalf("got %v", got)
+	}
+}
+
 func TestSetWakesASleeper(t *testing.T) {
 	s, _ := newSegment(t, 1, 1)
 	l := s.Proc(0).Latch()

@@ -2,6 +2,7 @@ package shmem_test
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"os"
 	"strings"
@@ -111,6 +112,20 @@ func TestDescriptorsAreCopiedDefensively(t *testing.T) {
 	}
 	if d := s.PostmasterSlots().Descriptor(0); len(d.Name) >= shmem.NameSize {
 		t.Errorf("got %d bytes", len(d.Name))
+	}
+}
+
+func TestNothingOfALongerTextRemainsInASlot(t *testing.T) {
+	s, _ := newSegment(t, 1, 1)
+	const secret = "a text with a secret at its end"
+	s.PostmasterSlots().Init(0, shmem.Descriptor{Name: secret, Library: secret})
+	s.PostmasterSlots().Init(0, shmem.Descriptor{Name: "a", Library: "b"})
+	raw := make([]byte, 4096)
+	if _, err := s.File().ReadAt(raw, 4096); err != nil { // the slots follow one page of header
+		t.Fatal(err)
+	}
+	if bytes.Contains(raw, []byte("secret")) {
+		t.Error("the slot still holds it")
 	}
 }
 
