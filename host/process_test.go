@@ -95,9 +95,12 @@ func TestAChildThatIsGoneBeforeItsStartupMessageIsGone(t *testing.T) {
 // A child that has closed the socket is usually dying. Only one that goes on
 // living is killed.
 func TestAChildThatClosesItsSocketHasAGracePeriod(t *testing.T) {
+	s := newSpawner()
+	defer s.close()
+	child := startShell(t, s)
 	synctest.Test(t, func(t *testing.T) {
 		events := make(chan any)
-		c := &children{byID: map[postmaster.ChildID]*process{1: {id: 1}}, post: func(ev any) { events <- ev }}
+		c := &children{byID: map[postmaster.ChildID]*process{1: {id: 1, pid: child.pid}}, post: func(ev any) { events <- ev }}
 		start := time.Now()
 		c.reject(1, nil)
 		c.reject(2, io.EOF) // has been buried meanwhile
@@ -109,6 +112,8 @@ func TestAChildThatClosesItsSocketHasAGracePeriod(t *testing.T) {
 			t.Error("it was killed at once")
 		}
 	})
+	_ = unix.Kill(-child.pid, unix.SIGTERM)
+	child.expectEnd(t, "was terminated by signal 15: Terminated")
 }
 
 func TestAChildThatLivesOnWithoutItsSocketIsKilled(t *testing.T) {
