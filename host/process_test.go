@@ -215,6 +215,7 @@ func (s *shell) expectEnd(t *testing.T, want string) {
 	t.Helper()
 	pidfd := os.NewFile(uintptr(s.pidfd), "pidfd")
 	defer pidfd.Close()
+	_ = pidfd.SetDeadline(time.Now().Add(20 * time.Second))
 	if err := awaitExit(pidfd); err != nil {
 		t.Fatal(err)
 	}
