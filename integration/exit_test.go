@@ -3,11 +3,14 @@ package integration
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/plugins"
 )
 
@@ -86,6 +89,40 @@ func TestAKilledWorkerIsReportedAndRestarted(t *testing.T) {
 		h.waitLog(fmt.Sprintf(`LOG:  background worker "kind" \(PID %d\) was terminated by signal 9: Killed$`, pids[0]))
 		h.waitLogCount(`DETAIL:  Failed process was running: SELECT busy\(\)$`, i+1)
 	}
+	h.stop()
+}
+
+func TestAWorkerThatEndsInOrderWasRunningNothing(t *testing.T) {
+	t.Parallel()
+	h := startHost(t, withWorkers(plugins.BackgroundWorker{Name: "failing", Type: "kind", FunctionName: "busy_error", RestartTime: plugins.NeverRestart}))
+	h.waitLog(`LOG:  background worker "kind" \(PID \d+\) exited with exit code 1$`)
+	h.stop()
+	if n := h.count(`Failed process was running`); n != 0 {
+		t.Errorf("%d lines say what it was running", n)
+	}
+}
+
+// A process started by a worker is no child of the host's.
+func TestGrandchildrenAreNotTakenForChildren(t *testing.T) {
+	t.Parallel()
+	h := startHost(t, withWorkers(plugins.BackgroundWorker{Name: "w3", FunctionName: "grandchild"}))
+	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", h.grandchild()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := string(environment); strings.Contains(text, handshake.EnvChild) || !strings.Contains(text, "PATH=") {
+		t.Errorf("its environment is %q", text)
+	}
+	h.stop()
+}
+
+// A slot that a worker has claimed is a worker to start.
+func TestAWorkerClaimedAtRunTimeIsStarted(t *testing.T) {
+	t.Parallel()
+	h := startHost(t, withWorkers(plugins.BackgroundWorker{Name: "claimer", FunctionName: "claim"}))
+	h.waitLog(`LOG:  claimer has claimed slot 1, generation 1$`)
+	h.waitLog(`DEBUG1:  registering background worker "claimed"$`)
+	h.waitLog(`LOG:  claimed waits$`)
 	h.stop()
 }
 

@@ -2,11 +2,18 @@ package integration
 
 import (
 	"context"
+	"errors"
+	"os"
 	"os/exec"
 	"runtime"
+	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
 )
 
 func runtimeGoexit() { runtime.Goexit() }
@@ -19,5 +26,64 @@ func grandchild(ctx context.Context, w *plugins.Worker) error {
 		return err
 	}
 	w.Logf(elog.Log, "%s has started process %d", w.Entry().Name, cmd.Process.Pid)
+	return wait(ctx, w)
+}
+
+// busyError fails while it is doing something.
+func busyError(_ context.Context, w *plugins.Worker) error {
+	w.ReportActivity(plugins.StateRunning, "SELECT busy()")
+	return errors.New("something failed")
+}
+
+// blockSignals blocks signals that were not.
+func blockSignals(ctx context.Context, w *plugins.Worker) error {
+	w.BlockSignals()
+	return manualSignals(ctx, w)
+}
+
+// sigpwr sends itself what the kernel sends when the host dies, and lives on for
+// longer than a worker outlives its host.
+func sigpwr(ctx context.Context, w *plugins.Worker) error {
+	if err := unix.Kill(w.Pid(), plugins.PostmasterDeathSignal); err != nil {
+		return err
+	}
+	events, err := w.WaitLatch(ctx, waitEvents|plugins.Timeout, time.Second, plugins.WaitEvent{})
+	if err != nil || events != plugins.Timeout {
+		return err
+	}
+	w.Logf(elog.Log, "%s lives on", w.Entry().Name)
+	return wait(ctx, w)
+}
+
+// contextError returns why its context has ended.
+func contextError(ctx context.Context, w *plugins.Worker) error {
+	w.Logf(elog.Log, "%s waits", w.Entry().Name)
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+// claim registers another worker at run time, through shared memory alone.
+func claim(ctx context.Context, w *plugins.Worker) error {
+	var files [2]*os.File
+	for i, fd := range []int{handshake.FDSegment, handshake.FDAlarm} {
+		own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		files[i] = os.NewFile(uintptr(own), "inherited")
+	}
+	segment, err := shmem.Attach(files[0])
+	if err != nil {
+		return err
+	}
+	claimed := plugins.BackgroundWorker{
+		Name: "claimed", Flags: plugins.ShmemAccess, LibraryName: "faults", FunctionName: "wait", RestartTime: plugins.NeverRestart,
+	}
+	slot, generation, ok := segment.BackendSlots(w.Pid()).Claim(claimed.Descriptor(), false, 0)
+	if !ok {
+		return errors.New("no slot is free")
+	}
+	w.Logf(elog.Log, "%s has claimed slot %d, generation %d", w.Entry().Name, slot, generation)
+	segment.SendPostmasterSignal(shmem.InheritAlarm(files[1]), shmem.PMSignalBackgroundWorkerChange)
 	return wait(ctx, w)
 }

@@ -47,6 +47,11 @@ func faultsLibrary() plugins.Library {
 			"connect_twice":   connectTwice,
 			"sleep_query":     sleepQuery,
 			"grandchild":      grandchild,
+			"busy_error":      busyError,
+			"block_signals":   blockSignals,
+			"sigpwr":          sigpwr,
+			"context_error":   contextError,
+			"claim":           claim,
 		},
 		ManualSignals: []string{"manual_signals", "never_unblocks"},
 	}

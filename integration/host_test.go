@@ -46,6 +46,7 @@ type hostConfig struct {
 	conninfo string
 	env      []string
 	dir      string
+	stdin    *os.File
 }
 
 // withWorkers registers static workers through the library faults.
@@ -78,6 +79,15 @@ func withServer(conninfo string) hostOption {
 // inDir runs the host in a directory that exists already.
 func inDir(dir string) hostOption { return func(c *hostConfig) { c.dir = dir } }
 
+// withFileSettingsOnly leaves out what the harness sets on the command line.
+func withFileSettingsOnly() hostOption { return func(c *hostConfig) { c.settings = nil } }
+
+// whileOpen ends the context of the host's Run when the pipe's other end is
+// closed.
+func whileOpen(pipe *os.File) hostOption {
+	return func(c *hostConfig) { c.stdin, c.env = pipe, append(c.env, runWhileOpen+"=1") }
+}
+
 func newDataDir(t *testing.T, conninfo string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "host")
@@ -108,6 +118,9 @@ func startHost(t *testing.T, options ...hostOption) *testHost {
 		h.cmd.Env = append(h.cmd.Env, noMonitor+"=1")
 	}
 	h.cmd.Env = append(h.cmd.Env, c.env...)
+	if c.stdin != nil {
+		h.cmd.Stdin = c.stdin
+	}
 	// The pipe is ours, not exec's: its Wait would wait for every process that
 	// holds the other end.
 	r, w, err := os.Pipe()
@@ -325,6 +338,20 @@ func processState(pid int) byte {
 		return 0
 	}
 	return rest[0]
+}
+
+// processSignals returns a set of signals from a process's status.
+func (h *testHost) processSignals(pid int, set string) (mask uint64) {
+	h.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "\n"+set+":")
+	if _, err := fmt.Sscanf(rest, "%x", &mask); err != nil {
+		h.t.Fatal(err)
+	}
+	return mask
 }
 
 // processTitle returns what ps shows as the command.

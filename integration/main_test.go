@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"testing"
 
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(99)
 		}
-		os.Exit(host.Run(context.Background(), o))
+		os.Exit(host.Run(hostContext(), o))
 	}
 	code := m.Run()
 	stopSharedServer()
@@ -42,3 +43,18 @@ func TestMain(m *testing.M) {
 // noMonitor leaves the server monitor out, for tests that have no server and
 // count processes.
 const noMonitor = "PGEXTHOST_TEST_NO_MONITOR"
+
+// runWhileOpen makes the host's context end with its standard input.
+const runWhileOpen = "PGEXTHOST_TEST_WHILE_OPEN"
+
+func hostContext() context.Context {
+	if os.Getenv(runWhileOpen) == "" {
+		return context.Background()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
+	return ctx
+}

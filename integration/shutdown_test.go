@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -57,11 +58,18 @@ func TestImmediateShutdownLeavesNobody(t *testing.T) {
 // worker's signals.
 func (h *testHost) expectGrandchildGone() {
 	h.t.Helper()
+	pid := h.grandchild()
+	h.eventually("the grandchild to be gone", func() bool { return isGone(pid) })
+}
+
+// grandchild returns the pid of the process that w3 has started.
+func (h *testHost) grandchild() int {
+	h.t.Helper()
 	pid, err := strconv.Atoi(h.waitLog(`LOG:  w3 has started process (\d+)$`)[1])
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.eventually("the grandchild to be gone", func() bool { return isGone(pid) })
+	return pid
 }
 
 func TestADeafWorkerIsKilledInAnImmediateShutdown(t *testing.T) {
@@ -127,6 +135,63 @@ func TestChildrenAreGoneWithinASecondOfAKilledHost(t *testing.T) {
 	// Not a measurement: the promise itself, with room for a busy machine.
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("it took %v", took)
+	}
+}
+
+// What a worker makes of the host's death is nobody's business any more.
+func TestWorkersSayNothingWhenTheHostIsKilled(t *testing.T) {
+	t.Parallel()
+	h := startHost(t, withWorkers(
+		plugins.BackgroundWorker{Name: "w1", FunctionName: "wait"},
+		plugins.BackgroundWorker{Name: "w2", FunctionName: "context_error"},
+	))
+	h.waitLogCount(`LOG:  w\d waits$`, 2)
+	h.signal(unix.SIGKILL)
+	h.awaitLogEnd()
+	if n := h.count(`(ERROR|FATAL|PANIC):`); n != 0 {
+		t.Errorf("%d lines about it", n)
+	}
+}
+
+func TestTheEndOfTheContextIsAFastShutdown(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	h := startHost(t, waiters(), whileOpen(r))
+	h.waitLogCount(`LOG:  w\d waits$`, 3)
+	_ = w.Close()
+	if code := h.awaitExit(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if n := h.count(`LOG:  received fast shutdown request$`); n != 1 {
+		t.Errorf("%d fast shutdowns", n)
+	}
+}
+
+func TestAFloodOfOtherSignalsDoesNotHideAShutdown(t *testing.T) {
+	t.Parallel()
+	h := startHost(t, waiters())
+	h.waitLogCount(`LOG:  w\d waits$`, 3)
+	flooding := make(chan struct{})
+	go func() {
+		for i := 0; ; i++ {
+			for _, sig := range []unix.Signal{unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE} {
+				if h.cmd.Process.Signal(sig) != nil {
+					return // it has exited
+				}
+			}
+			if i == 100 {
+				close(flooding)
+			}
+		}
+	}()
+	<-flooding
+	h.stop()
+	if n := h.count(`LOG:  received fast shutdown request$`); n != 1 {
+		t.Errorf("%d fast shutdowns", n)
 	}
 }
 

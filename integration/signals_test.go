@@ -47,6 +47,36 @@ func TestManualSignalsHoldSigtermBack(t *testing.T) {
 	h.waitLog(`FATAL:  terminating background worker "manual" due to administrator command$`)
 }
 
+// The same for signals that were let through before.
+func TestBlockedSignalsHoldSigtermBack(t *testing.T) {
+	t.Parallel()
+	gate := filepath.Join(t.TempDir(), "gate")
+	w := plugins.BackgroundWorker{Name: "blocker", FunctionName: "block_signals"}
+	copy(w.Extra[:], gate)
+	h := startHost(t, withWorkers(w))
+	h.waitLog(`LOG:  blocker has signals blocked$`)
+	if err := unix.Kill(h.children()[0], unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	h.signal(unix.SIGINT)
+	h.waitLog(`LOG:  received fast shutdown request$`)
+	write(t, gate, "")
+	if code := h.awaitExit(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if h.count(`hit by a blocked signal`) != 0 || h.count(`LOG:  blocker unblocks signals$`) != 1 {
+		t.Error("the signal was not held back")
+	}
+	h.waitLog(`FATAL:  terminating background worker "blocker" due to administrator command$`)
+}
+
+func TestThePostmasterDeathSignalIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	h := startHost(t, withWorkers(plugins.BackgroundWorker{Name: "s", FunctionName: "sigpwr", RestartTime: plugins.NeverRestart}))
+	h.waitLog(`LOG:  s lives on$`)
+	h.stop()
+}
+
 func TestAWorkerWithItsOwnSigtermHandlerChoosesItsExit(t *testing.T) {
 	t.Parallel()
 	h := startHost(t, withWorkers(
@@ -112,6 +142,45 @@ func TestSighupGivesWorkersNewSettings(t *testing.T) {
 	h.waitLog(`LOG:  11 is outside the valid range for parameter "faults.count" \(1 \.\. 10\)$`)
 	h.waitLog(`LOG:  configuration file ".*" contains errors; unaffected changes were applied$`)
 	h.waitLogCount(`LOG:  h: faults.count is 7$`, 2)
+	h.stop()
+}
+
+// SIGHUP would end a process that knows nothing of it.
+func TestSighupIsNotForGrandchildren(t *testing.T) {
+	t.Parallel()
+	h := startHost(t, withWorkers(
+		plugins.BackgroundWorker{Name: "w3", FunctionName: "grandchild"},
+		plugins.BackgroundWorker{Name: "h", FunctionName: "hup"},
+	))
+	h.waitLog(`LOG:  w3 waits$`)
+	h.waitLog(`LOG:  h: faults.count is 1$`)
+	pid := h.grandchild()
+	h.freeze(pid) // so that a signal stays pending
+	for i := range 2 {
+		h.signal(unix.SIGHUP)
+		h.waitLogCount(`LOG:  h: faults.count is 1$`, i+2)
+	}
+	if h.processSignals(pid, "ShdPnd")>>(unix.SIGHUP-1)&1 != 0 {
+		t.Error("the grandchild was sent SIGHUP")
+	}
+	h.stop()
+}
+
+func TestSighupChangesWhatTheHostLogs(t *testing.T) {
+	t.Parallel()
+	dir := newDataDir(t, "")
+	h := startHost(t, inDir(dir), withFileSettingsOnly(), withWorkers(plugins.BackgroundWorker{Name: "victim", FunctionName: "wait"}))
+	h.waitLog(`LOG:  victim waits$`)
+	if n := h.count(`DEBUG1`); n != 0 {
+		t.Errorf("%d lines at DEBUG1 at the start", n)
+	}
+	appendTo(t, dir, "log_min_messages = debug1\n")
+	h.signal(unix.SIGHUP)
+	h.waitLog(`LOG:  parameter "log_min_messages" changed to "debug1"$`)
+	if err := unix.Kill(h.children()[0], unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	h.waitLog(`DEBUG1:  starting background worker process "victim"$`)
 	h.stop()
 }
 

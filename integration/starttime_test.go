@@ -49,6 +49,30 @@ func TestStartTimesFollowTheServer(t *testing.T) {
 	h.stop()
 }
 
+// A program can be built without the monitor.
+func TestAHostWithoutTheMonitorWarnsOfWorkersThatWillNotStart(t *testing.T) {
+	const warning = `WARNING:  workers that wait for the server will not start$`
+	t.Run("which wait", func(t *testing.T) {
+		t.Parallel()
+		h := startHost(t, startTimes())
+		h.waitLog(warning)
+		h.waitLog(`LOG:  at postmaster start waits$`)
+		h.stop()
+		if n := h.count(`starting background worker process`); n != 1 {
+			t.Errorf("%d workers were started", n)
+		}
+	})
+	t.Run("which do not wait", func(t *testing.T) {
+		t.Parallel()
+		h := startHost(t, waiters())
+		h.waitLogCount(`LOG:  w\d waits$`, 3)
+		h.stop()
+		if n := h.count(`WARNING`); n != 0 {
+			t.Errorf("%d warnings", n)
+		}
+	})
+}
+
 func TestTheMonitorIsStartedAgain(t *testing.T) {
 	t.Parallel()
 	h := startHost(t, withServer(sharedServer(t).ConnInfo()))

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/workerspi"
 )
 
 // worker_spi as PostgreSQL's own test has it: the schema appears, the user
@@ -35,6 +37,29 @@ func TestWorkerSpiTotalsFollow(t *testing.T) {
 	h.eventually("the delta to be lost", func() bool {
 		return query[int](t, conninfo, "SELECT count(*) FROM schema2.counted") == 0
 	})
+	h.stop()
+}
+
+func TestWorkerSpiConnectsByTheOIDInItsExtra(t *testing.T) {
+	t.Parallel()
+	conninfo := newDatabase(t, "by_oid")
+	oid := query[uint32](t, conninfo, "SELECT oid FROM pg_database WHERE datname = current_database()")
+	h := startHost(t, withServer(sharedServer(t).ConnInfo()), withWorkers(workerspi.DynamicWorker(3, workerspi.Extra{Database: oid})))
+	h.waitLog(`LOG:  worker_spi dynamic worker 3 initialized with schema3\.counted$`)
+	if n := query[int](t, conninfo, "SELECT count(*) FROM schema3.counted"); n != 0 {
+		t.Errorf("the new table has %d rows", n)
+	}
+	h.stop()
+}
+
+func TestWorkerSpiTotalWorkersIsForTheStartOnly(t *testing.T) {
+	t.Parallel()
+	dir := newDataDir(t, "")
+	h := startHost(t, inDir(dir), withSetting("shared_preload_libraries=worker_spi"))
+	h.waitLog(`extension host is ready$`)
+	appendTo(t, dir, "worker_spi.total_workers = 3\n")
+	h.signal(unix.SIGHUP)
+	h.waitLog(`LOG:  parameter "worker_spi\.total_workers" cannot be changed without restarting the server$`)
 	h.stop()
 }
 
