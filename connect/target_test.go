@@ -14,7 +14,7 @@ import (
 const maintenanceOID = 5
 
 func TestMaintenanceDatabaseByOIDIsKeptOpen(t *testing.T) {
-	fake := fakeserver.Start(t, func(c *fakeserver.Client) { c.Login(); c.Hang() })
+	fake := fakeserver.Start(t, func(c *fakeserver.Client) { c.Login(); _, _ = c.Query() }) // no look-up is answered
 	conn, err := connect.InitializeByOID(testContext(t), newWorker(fake.Conninfo()), maintenanceOID, 0, 0)
 	check(t, err)
 	defer func() { _ = conn.Close(context.Background()) }()
