@@ -106,12 +106,14 @@ func TestAWorkerThatEndsInOrderWasRunningNothing(t *testing.T) {
 func TestGrandchildrenAreNotTakenForChildren(t *testing.T) {
 	t.Parallel()
 	h := startHost(t, withWorkers(plugins.BackgroundWorker{Name: "w3", FunctionName: "grandchild"}))
-	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", h.grandchild()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text := string(environment); strings.Contains(text, handshake.EnvChild) || !strings.Contains(text, "PATH=") {
-		t.Errorf("its environment is %q", text)
+	file := fmt.Sprintf("/proc/%d/environ", h.grandchild())
+	var environment []byte
+	h.eventually("the environment to be there", func() bool { // it is empty while the exec goes on
+		environment, _ = os.ReadFile(file)
+		return strings.Contains(string(environment), "PATH=")
+	})
+	if strings.Contains(string(environment), handshake.EnvChild) {
+		t.Errorf("its environment is %q", environment)
 	}
 	h.stop()
 }
