@@ -150,11 +150,12 @@ func manualSignals(ctx context.Context, w *plugins.Worker) error {
 	w.Logf(elog.Log, "%s has signals blocked", w.Entry().Name)
 	extra := w.Entry().Extra
 	file := strings.TrimRight(string(extra[:]), "\x00")
-	for {
-		if _, err := os.Stat(file); err == nil {
-			break
-		}
-		if _, err := w.WaitLatch(ctx, waitEvents|plugins.Timeout, 5*time.Millisecond, plugins.WaitEvent{}); err != nil {
+	for open := false; !open; {
+		_, err := os.Stat(file)
+		open = err == nil
+		// Once more after the gate has opened: a signal that is on its way must
+		// have time to do harm.
+		if _, err := w.WaitLatch(ctx, waitEvents|plugins.Timeout, 20*time.Millisecond, plugins.WaitEvent{}); err != nil {
 			w.Logf(elog.Log, "%s was hit by a blocked signal", w.Entry().Name)
 			return err
 		}

@@ -193,6 +193,10 @@ func TestAFloodOfOtherSignalsDoesNotHideAShutdown(t *testing.T) {
 		}
 	}()
 	<-flooding
+	h.waitLog(`LOG:  received SIGHUP, reloading configuration files$`)
+	if n := h.count(`shutdown request$`); n != 0 {
+		t.Error("the flood alone is a shutdown")
+	}
 	h.signal(unix.SIGINT)
 	h.waitLog(`LOG:  received fast shutdown request$`)
 	close(stop)
