@@ -21,7 +21,7 @@ func runtimeGoexit() { runtime.Goexit() }
 // grandchild starts a process of its own, which must not outlive an immediate
 // shutdown either.
 func grandchild(ctx context.Context, w *plugins.Worker) error {
-	cmd := exec.Command("sleep", "3600")
+	cmd := exec.Command("sleep", "120") // longer than any wait, but a killed host's lives on so long
 	if err := cmd.Start(); err != nil {
 		return err
 	}

@@ -163,6 +163,9 @@ func TestSighupIsNotForGrandchildren(t *testing.T) {
 	if h.processSignals(pid, "ShdPnd")>>(unix.SIGHUP-1)&1 != 0 {
 		t.Error("the grandchild was sent SIGHUP")
 	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil { // frozen, it would outlive the test
+		t.Error(err)
+	}
 	h.stop()
 }
 
