@@ -128,7 +128,9 @@ func (r ProcRecord) read(copyOut func(*proc)) {
 	for range readAttempts {
 		before := r.p.changeCount.Load()
 		copyOut(r.p)
-		if before&1 == 0 && r.p.changeCount.Load() == before {
+		// A swap, because a plain second load would not keep weakly ordered
+		// processors from moving the copying behind it.
+		if before&1 == 0 && r.p.changeCount.CompareAndSwap(before, before) {
 			return
 		}
 	}
