@@ -131,10 +131,10 @@ func reasonOf(err error) string {
 		return fmt.Sprintf("could not translate host name \"%s\" to address: %s", dns.Name, dns.Err)
 	case pgconn.Timeout(err), errors.Is(err, context.DeadlineExceeded):
 		return "timeout expired"
-	case errors.As(err, &lost):
-		return lost.Error()
 	case errors.As(err, &certificate):
 		return certificate.Error()
+	case errors.As(err, &lost):
+		return lost.Error()
 	case errors.Is(err, pgconn.ErrReadOnlyConnection):
 		return "session is read-only"
 	case errors.Is(err, pgconn.ErrReadWriteConnection):

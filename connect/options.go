@@ -39,6 +39,11 @@ func WithSetting(name, value string) Option {
 // timeouts are the limits that a new session is freed from.
 var timeouts = []string{"statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"}
 
+// deathWatch is the setting that makes a server notice, while a statement runs,
+// that its client is gone: a worker that was killed must not run on beside the
+// one that replaces it.
+const deathWatch = "client_connection_check_interval"
+
 // setup returns the one statement that prepares a new session. It also asks for
 // the database's OID.
 func (o options) setup(params map[string]string) string {
@@ -57,6 +62,10 @@ func (o options) setup(params map[string]string) string {
 	b.WriteString("SELECT d.oid")
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		b.WriteString(", pg_catalog.set_config(" + quoteLiteral(name) + ", " + quoteLiteral(settings[name]) + ", false)")
+	}
+	if !givenSettings(params)[deathWatch] && settings[deathWatch] == "" {
+		// Some systems can't, and their servers refuse any value but 0.
+		b.WriteString(", CASE WHEN pg_catalog.version() LIKE '%linux%' THEN pg_catalog.set_config('" + deathWatch + "', '2s', false) END")
 	}
 	b.WriteString(" FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()")
 	return b.String()

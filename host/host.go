@@ -42,7 +42,9 @@ type Options struct {
 // Before that, it calls servermonitor.Register, or no worker that waits for the
 // server will ever start; and plugins.Register for each library.
 func Run(ctx context.Context, opts Options) int {
-	log := elog.NewLogger(os.Stderr)
+	out := newLogWriter(os.Stderr)
+	defer out.close()
+	log := elog.NewLogger(out)
 	log.Identify("", "postmaster")
 	h := &host{ctx: ctx, opts: opts, log: log, events: make(chan any, 64), stopped: make(chan struct{})}
 	defer h.tearDown()

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
 // spawner starts every child of the host, one at a time, from one operating
@@ -103,7 +104,7 @@ func (r spawnRequest) start() spawned {
 		Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: plugins.PostmasterDeathSignal, PidFD: &pidfd},
 	})
 	if err != nil {
-		return spawned{err: fmt.Errorf("could not execute \"%s\": %w", r.path, err)}
+		return spawned{err: fmt.Errorf("could not execute \"%s\": %w", r.path, osError{err})}
 	}
 	if pidfd < 0 {
 		// Without pidfds there is no race-free way to watch and signal it.
@@ -114,6 +115,12 @@ func (r spawnRequest) start() spawned {
 	_ = unix.SetNonblock(pidfd, true) // lets the netpoller watch it
 	return spawned{pid: pid, pidfd: pidfd}
 }
+
+// osError words an error of the operating system as %m does.
+type osError struct{ error }
+
+func (e osError) Error() string { return elog.OSReason(e.error) }
+func (e osError) Unwrap() error { return e.error }
 
 // transient reports whether a failed start may succeed a little later.
 func transient(err error) bool {

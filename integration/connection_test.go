@@ -95,6 +95,39 @@ func TestSigtermCancelsTheStatementToo(t *testing.T) {
 	})
 }
 
+// A worker that is killed does not run on in the server beside the one that
+// replaces it.
+func TestAKilledWorkersStatementEndsToo(t *testing.T) {
+	t.Parallel()
+	conninfo := newDatabase(t, "killed")
+	w := dbWorker("sleep_query", "")
+	w.RestartTime = 3600
+	h := startHost(t, withWorkers(w), withServer(conninfo))
+	const running = `SELECT count(*) FROM pg_stat_activity WHERE datname = 'killed' AND query LIKE 'SELECT pg_sleep%' AND state = 'active'`
+	h.eventually("the statement to run", func() bool { return query[int](t, conninfo, running) == 1 })
+	if err := unix.Kill(h.workerPid("db worker"), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	h.waitLog(`LOG:  background worker "kind" \(PID \d+\) was terminated by signal 9: Killed$`)
+	h.eventually("the statement to end", func() bool { return query[int](t, conninfo, running) == 0 })
+	h.stop()
+}
+
+func TestPasswordsAreNotLoggedAtReload(t *testing.T) {
+	t.Parallel()
+	dir := newDataDir(t, "")
+	h := startHost(t, inDir(dir), withServer(sharedServer(t).ConnInfo()))
+	h.waitLog(`extension host is ready`)
+	appendTo(t, dir, "server_conninfo = 'host=/nonexistent password=open_sesame'\n")
+	h.signal(unix.SIGHUP)
+	h.waitLog(`LOG:  parameter "server_conninfo" changed$`)
+	h.waitLog(`LOG:  waiting for the server: `)
+	h.stop()
+	if n := h.count(`sesame`); n != 0 {
+		t.Errorf("the password is in %d lines of the log", n)
+	}
+}
+
 // workerPid waits for the worker of that name to run and returns its pid.
 func (h *testHost) workerPid(name string) int {
 	h.t.Helper()

@@ -24,8 +24,9 @@
 //
 // Invariants:
 //
-//   - There is one Worker in a process. Its signal goroutine owns signal
-//     delivery; handlers run on it one at a time.
+//   - There is one Worker in a process. One goroutine runs the signal handlers,
+//     one at a time; another serves what no handler may delay: SIGQUIT, SIGUSR1
+//     and the host's death.
 //   - A SIGTERM is never lost, whenever it comes: before the handlers exist it
 //     ends the process, before READY it is remembered, by the process and by the
 //     postmaster, and afterwards it is handled at once.

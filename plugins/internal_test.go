@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -312,6 +314,43 @@ func TestRegisterRefusesImpossibleLibraries(t *testing.T) {
 			}()
 			Register(Library{Name: name})
 		}()
+	}
+}
+
+func TestAnInitThatLeavesItsGoroutineIsAnError(t *testing.T) {
+	register(t, Library{Name: "lib", Init: func(*Init) error { runtime.Goexit(); return nil }})
+	l, _ := testLoader(t, nil)
+	if _, err := l.load("lib"); err == nil || !strings.Contains(err.Error(), "runtime.Goexit") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// unprintable is an error whose text can't be had.
+type unprintable struct{}
+
+func (unprintable) Error() string { panic("no text") }
+
+func TestWhateverMainReturnsIsReported(t *testing.T) {
+	var missing *elog.ErrorData
+	w := testWorker(t)
+	coded := elog.New(elog.Error, "22012", "division by zero")
+	for name, tt := range map[string]struct {
+		main MainFunc
+		want elog.SQLState
+	}{
+		"an error":              {func(context.Context, *Worker) error { return coded }, "22012"},
+		"a wrapped error":       {func(context.Context, *Worker) error { return fmt.Errorf("x: %w", coded) }, "22012"},
+		"a panic with an error": {func(context.Context, *Worker) error { panic(coded) }, "22012"},
+		"a panic with a nil":    {func(context.Context, *Worker) error { panic(nil) }, elog.InternalError},
+		"a typed nil":           {func(context.Context, *Worker) error { return missing }, elog.InternalError},
+		"an unprintable error":  {func(context.Context, *Worker) error { return unprintable{} }, elog.InternalError},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := w.supervise(entryPoint{main: tt.main, manualSignals: true})
+			if report := w.describe(err); report == nil || report.Code != tt.want {
+				t.Errorf("got %+v", report)
+			}
+		})
 	}
 }
 

@@ -2,7 +2,6 @@ package plugins
 
 import (
 	"fmt"
-	"runtime/debug"
 
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -48,21 +47,28 @@ func (l *loader) loadAs(name string, preloading bool) (Library, error) {
 	return lib, nil
 }
 
-// run calls a library's Init, and turns a panic of it into an error.
-func (p *Init) run(init func(*Init) error) (err error) {
-	defer func() {
-		p.closed.Store(true)
-		switch cause := recover().(type) {
-		case nil:
-		case initError:
-			err = fmt.Errorf("could not initialize library %q: %w", p.library, cause.err)
-		default:
-			err = elog.New(elog.Error, elog.InternalError, "library \"%s\" panicked in its Init: %v", p.library, cause).
-				WithDetail("%s", debug.Stack())
-		}
+// run calls a library's Init, on a goroutine of its own so that nothing it does
+// but ending the process can keep us from going on, and turns a panic of it
+// into an error.
+func (p *Init) run(init func(*Init) error) error {
+	result := make(chan error, 1)
+	go func() {
+		err := fmt.Errorf("it called runtime.Goexit")
+		defer func() {
+			p.closed.Store(true)
+			switch cause := recover().(type) {
+			case nil:
+				if err != nil {
+					err = fmt.Errorf("could not initialize library %q: %w", p.library, err)
+				}
+			case initError:
+				err = fmt.Errorf("could not initialize library %q: %w", p.library, cause.err)
+			default:
+				err = panicked(fmt.Sprintf("library \"%s\" panicked in its Init", p.library), cause)
+			}
+			result <- err
+		}()
+		err = init(p)
 	}()
-	if err := init(p); err != nil {
-		return fmt.Errorf("could not initialize library %q: %w", p.library, err)
-	}
-	return nil
+	return <-result
 }

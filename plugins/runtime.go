@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"runtime/debug"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -97,13 +98,23 @@ func (w *Worker) supervise(entry entryPoint) error {
 		err := errGoexit
 		defer func() {
 			if cause := recover(); cause != nil {
-				err = elog.New(elog.Error, elog.InternalError, "panic: %v", cause).WithDetail("%s", debug.Stack())
+				err = panicked("panic", cause)
 			}
 			result <- err
 		}()
 		err = entry.main(w.ctx, w)
 	}()
 	return <-result
+}
+
+// panicked turns what was recovered into an error, which keeps its SQLSTATE if
+// it had one, with the stack as its DETAIL.
+func panicked(what string, cause any) *elog.ErrorData {
+	code := elog.InternalError
+	if err, ok := cause.(error); ok {
+		code = elog.CodeOf(err)
+	}
+	return elog.New(elog.Error, code, "%s: %v", what, cause).WithDetail("%s", debug.Stack())
 }
 
 // conclude reports how main has ended and returns the exit code.
@@ -127,13 +138,18 @@ func (w *Worker) conclude(err error) int {
 
 // describe turns the error of a main function into what the log shows: at
 // ERROR, or at FATAL if it is one, with its SQLSTATE.
-func (w *Worker) describe(err error) *elog.ErrorData {
+func (w *Worker) describe(err error) (report *elog.ErrorData) {
+	defer func() {
+		if cause := recover(); cause != nil { // a nil *ErrorData, or an Error method that panics
+			report = panicked("the worker's main function returned an unusable error", cause)
+		}
+	}()
 	level := elog.Error
 	var data *elog.ErrorData
 	if errors.As(err, &data) && data.Level >= elog.Fatal {
 		level = data.Level
 	}
-	report := elog.AsErrorData(err, level)
+	report = elog.AsErrorData(err, level)
 	if session := w.session.current(); session != nil && data == nil {
 		report = session.DescribeError(err)
 	}
@@ -160,6 +176,7 @@ func (w *Worker) reportDeath() {
 
 // dieNow ends a process whose main function does not return after SIGTERM.
 func (w *Worker) dieNow() {
+	time.AfterFunc(time.Second, func() { w.exit(1) }) // if nobody reads the log
 	w.reportDeath()
 	w.exit(1)
 }

@@ -153,7 +153,7 @@ func (t *signalTable) takePending() map[unix.Signal]bool {
 	return pending
 }
 
-// catchSignals starts the goroutine that owns signal delivery. It must run
+// catchSignals starts the goroutines that own signal delivery. It must run
 // before anything else in the process: until then the default actions hold.
 func (w *Worker) catchSignals() {
 	w.signals.blocked = true
@@ -163,7 +163,8 @@ func (w *Worker) catchSignals() {
 	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR2} {
 		w.signals.handlers[sig] = w.defaultHandler(sig)
 	}
-	go w.dispatchSignals(earlySignals())
+	go w.serveUrgent(earlySignals())
+	go w.serveHandled(earlySignals())
 }
 
 // signalChannels has one channel of capacity one per signal: like the kernel,
@@ -181,7 +182,8 @@ var earlySignals = sync.OnceValue(func() signalChannels {
 	return channels
 })
 
-func (w *Worker) dispatchSignals(c signalChannels) {
+// serveUrgent owns the signals that no handler of a plugin may delay.
+func (w *Worker) serveUrgent(c signalChannels) {
 	for {
 		select {
 		case <-c[unix.SIGQUIT]:
@@ -192,9 +194,15 @@ func (w *Worker) dispatchSignals(c signalChannels) {
 			}
 		case <-c[unix.SIGUSR1]:
 			w.SetLatch()
-		case <-c[unix.SIGUSR2]:
-			w.handle(unix.SIGUSR2)
 		case <-c[unix.SIGPIPE]:
+		}
+	}
+}
+
+// serveHandled owns the signals that have handlers, and runs those.
+func (w *Worker) serveHandled(c signalChannels) {
+	for {
+		select {
 		case <-w.signals.unblocked:
 			pending := w.signals.takePending()
 			for _, b := range blockable {
@@ -202,6 +210,8 @@ func (w *Worker) dispatchSignals(c signalChannels) {
 					w.handle(b.sig)
 				}
 			}
+		case <-c[unix.SIGUSR2]:
+			w.handle(unix.SIGUSR2)
 		case <-c[unix.SIGTERM]:
 			w.arrived(unix.SIGTERM)
 		case <-c[unix.SIGINT]:

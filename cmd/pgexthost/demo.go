@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/signal"
 	"path/filepath"
 	"time"
@@ -32,7 +31,7 @@ func runDemo(ctx context.Context, args []string) error {
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	ctx, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
 	defer stop()
 	d := demo{conninfo: *server, keep: *keep}
 	err := errors.Join(d.play(ctx), d.cleanUp())
@@ -124,12 +123,12 @@ func (d *demo) connect(ctx context.Context) (*pgx.Conn, error) {
 
 // startHost makes a data directory and starts this program again, as the host.
 func (d *demo) startHost(ctx context.Context) (*demoHost, error) {
-	parent, err := os.MkdirTemp("", "pgexthost-demo-")
+	scratch, err := localpg.NewScratch()
 	if err != nil {
 		return nil, err
 	}
-	d.later(func() error { return os.RemoveAll(parent) })
-	dir := filepath.Join(parent, "host")
+	d.later(scratch.Remove)
+	dir := filepath.Join(scratch.Path(), "host")
 	if err := host.Init(dir, d.conninfo); err != nil {
 		return nil, err
 	}

@@ -69,7 +69,9 @@ func TestHelpAndVersion(t *testing.T) {
 	pgexthost(t, "--help").want(t, 0, "Usage:\n  pgexthost COMMAND", "")
 	pgexthost(t).want(t, 1, "", "Usage:\n  pgexthost COMMAND")
 	for _, c := range commands() {
-		pgexthost(t, c.name, "--help").want(t, 0, "Usage:\n  pgexthost "+c.name, "")
+		for _, help := range []string{"--help", "-h", "-?"} {
+			pgexthost(t, c.name, help).want(t, 0, "Usage:\n  pgexthost "+c.name, "")
+		}
 		pgexthost(t, "--help").want(t, 0, "  "+c.name, "")
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -52,12 +53,13 @@ func newFlags(name, synopsis, text string) *pflag.FlagSet {
 
 // parse reads the arguments of a subcommand that takes options only.
 func parse(flags *pflag.FlagSet, args []string) error {
-	if err := flags.Parse(args); err != nil {
-		return subcommandError(flags.Name(), "%v", err)
-	}
-	if help, _ := flags.GetBool("help"); help {
+	err := flags.Parse(args)
+	if help, _ := flags.GetBool("help"); help || errors.Is(err, pflag.ErrHelp) { // it knows -h by itself
 		flags.Usage()
 		return pflag.ErrHelp
+	}
+	if err != nil {
+		return subcommandError(flags.Name(), "%v", err)
 	}
 	if flags.NArg() > 0 {
 		return subcommandError(flags.Name(), "too many command-line arguments (first is \"%s\")", flags.Arg(0))

@@ -76,6 +76,9 @@ func (m *Machine) settle(w *worker, out outcome, ev Exited) {
 		w.terminate = true
 	case w.lost != notLost:
 		w.lostAt = m.now
+		if m.now.Sub(w.started) >= longestLossDelay {
+			w.losses = 0
+		}
 	default:
 		w.crashedAt = m.now
 	}

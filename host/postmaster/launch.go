@@ -82,7 +82,7 @@ func (m *Machine) startWorker(w *worker) {
 // workerStarted mirrors the end of StartBackgroundWorker. The worker counts as
 // started from here, before its process is ready for anything.
 func (m *Machine) workerStarted(w *worker, pid int) {
-	w.failingSince, w.notBefore = time.Time{}, time.Time{}
+	w.failingSince, w.notBefore, w.started = time.Time{}, time.Time{}, m.now
 	m.report(w, pid)
 }
 

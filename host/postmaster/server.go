@@ -85,6 +85,12 @@ func (ev ServerStateChanged) apply(m *Machine) {
 	}
 }
 
+// longestLossDelay bounds the delay, which doubles, before a worker starts again
+// that keeps losing a server which is there all the time, or has no room for
+// it. It is BGW_DEFAULT_RESTART_INTERVAL. A worker that has run for that long
+// has overcome what it suffered from.
+const longestLossDelay = plugins.DefaultRestartInterval * time.Second
+
 // judge decides about a worker that lost the server, now that there is one
 // again. If it is another than the worker knew, static workers start and
 // never-restart dynamic ones are forgotten, as in a restart of PostgreSQL. If
@@ -107,6 +113,10 @@ func (m *Machine) judge(w *worker) {
 		w.neverRestarts() && (!w.static || !asRestart):
 		w.crashedAt = w.lostAt // the launch pass does what is due after a crash
 	default:
-		w.notBefore = w.lostAt.Add(restartFloor)
+		if !same {
+			w.losses = 0
+		}
+		w.losses++
+		w.notBefore = w.lostAt.Add(min(restartFloor<<min(w.losses-1, 10), longestLossDelay))
 	}
 }

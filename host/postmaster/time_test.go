@@ -115,16 +115,28 @@ func TestSpec5AuxiliaryRestartsInTime(t *testing.T) {
 }
 
 // SPEC 5 and 11: neither is a worker for which a full server has no room,
-// however quickly the monitor answers.
+// however quickly the monitor answers: the delay doubles, up to a minute.
 func TestSpec5NoRoomInTime(t *testing.T) {
 	full := script{life: 10 * ms, exit: sqlState("53300")}
 	inBubble(t, workers(named("w", database, restart(never))), map[string]script{"w": full}, func(l *loop) {
 		news := func() { l.events <- postmaster.ServerStateChanged{State: shmem.ServerReadWrite, Started: serverA} }
 		l.poked = func() { go news() }
 		news()
-		time.Sleep(3500 * ms)
-		l.at("spawn w", 0, 1010*ms, 2020*ms, 3030*ms)
-		l.at("Poke", 10*ms, 1020*ms, 2030*ms, 3040*ms)
+		time.Sleep(200 * sec)
+		l.at("spawn w", 0, 1010*ms, 3020*ms, 7030*ms, 15040*ms, 31050*ms, 63060*ms, 123070*ms, 183080*ms)
+		l.at("Poke", 10*ms, 1020*ms, 3030*ms, 7040*ms, 15050*ms, 31060*ms, 63070*ms, 123080*ms, 183090*ms)
+	})
+}
+
+// A worker that ran for a minute has overcome what it suffered from.
+func TestALongRunEndsTheBackOff(t *testing.T) {
+	long := script{life: 61 * sec, exit: sqlState("53300")}
+	inBubble(t, workers(named("w", database, restart(never))), map[string]script{"w": long}, func(l *loop) {
+		news := func() { l.events <- postmaster.ServerStateChanged{State: shmem.ServerReadWrite, Started: serverA} }
+		l.poked = func() { go news() }
+		news()
+		time.Sleep(200 * sec)
+		l.at("spawn w", 0, 62*sec, 124*sec, 186*sec)
 	})
 }
 

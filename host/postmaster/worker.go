@@ -26,6 +26,8 @@ type worker struct {
 	session time.Time // when the server it has to do with was started
 	lost    loss      // it lost that server and waits for news of it
 	lostAt  time.Time
+	losses  int       // in a row, to a server that was there all the time
+	started time.Time // when its last process was
 }
 
 func (w *worker) neverRestarts() bool { return w.def.RestartTime == plugins.NeverRestart }

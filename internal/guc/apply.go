@@ -2,6 +2,7 @@ package guc
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -42,6 +43,9 @@ func (s *Store) set(v *variable, it Item, context Context) (changed bool, proble
 	// An overridden text is checked all the same: a file that is wrong today
 	// keeps the host from starting on the day the override goes.
 	value, problem := v.def.parse(it.Value)
+	if problem == nil && !utf8.ValidString(it.Value) {
+		problem = notUTF8(v.def.Name)
+	}
 	if problem != nil {
 		return false, problem
 	}
@@ -61,6 +65,11 @@ func (s *Store) set(v *variable, it Item, context Context) (changed bool, proble
 	next.locate(it)
 	v.state.Store(next)
 	return old.value != value, nil
+}
+
+// notUTF8 refuses bytes that could not travel to other processes unchanged.
+func notUTF8(name string) *elog.ErrorData {
+	return elog.New(elog.Error, elog.CharacterNotInRepertoire, "invalid byte sequence for encoding \"UTF8\" in value of parameter \"%s\"", name)
 }
 
 // isFrozen reports whether a reload passes over the variable, because it is to

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/pgexthost/pgexthost/internal/guc"
@@ -18,6 +19,20 @@ func settings(c guc.Config) []string {
 		all = append(all, fmt.Sprintf("%s=%s@%d", it.Name, it.Value, it.Line))
 	}
 	return all
+}
+
+// Reading a pipe could block the host for ever.
+func TestPipesAreNoConfigurationFiles(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c := guc.ParseFile(fifo); c.BadFile != fifo || len(c.Reports) != 1 {
+		t.Errorf("got %+v", c)
+	}
+	if c := guc.ParseFile(os.DevNull); c.BadFile != "" {
+		t.Errorf("the null device: got %+v", c)
+	}
 }
 
 func TestFileSyntax(t *testing.T) {

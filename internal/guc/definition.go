@@ -15,9 +15,9 @@ type Flags uint32
 
 // The flags.
 const (
-	FlagListInput     Flags = 0x0001 // the value is a comma-separated list
-	FlagNoShowAll     Flags = 0x0004 // left out of lists of all settings
-	FlagSuperuserOnly Flags = 0x0100 // the value may be a secret
+	FlagListInput Flags = 0x0001 // the value is a comma-separated list
+	FlagNoShowAll Flags = 0x0004 // left out of lists of all settings
+	FlagSecret    Flags = 0x0100 // the value may hold a secret and is not logged; GUC_SUPERUSER_ONLY
 )
 
 // Definition describes one variable, in data that can cross a process

@@ -61,7 +61,7 @@ func TestCheckAcceptsWhatMakesSense(t *testing.T) {
 func TestDefinitionsCrossProcessesAsJSON(t *testing.T) {
 	def := guc.Definition{
 		Name: "a.b", Type: guc.TypeEnum, Context: guc.Suset, EnumOptions: []string{"x", "y"}, EnumAliases: map[string]string{"z": "x"},
-		Default: "x", ShortDesc: "Short.", LongDesc: "Long.", Flags: guc.FlagSuperuserOnly,
+		Default: "x", ShortDesc: "Short.", LongDesc: "Long.", Flags: guc.FlagSecret,
 	}
 	text, err := json.Marshal(def)
 	if err != nil {

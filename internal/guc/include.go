@@ -107,11 +107,15 @@ type fileSystem interface {
 type osFiles struct{}
 
 func (osFiles) read(path string) (string, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
+	// Reading a pipe could block for ever, and with it the host.
+	if info, err := f.Stat(); err == nil && info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 {
+		return "", errors.New("it is not a regular file")
+	}
 	var b strings.Builder
 	n, err := io.Copy(&b, io.LimitReader(f, maxFileSize+1))
 	if err == nil && n > maxFileSize {

@@ -93,6 +93,15 @@ func (r *reload) reset(mainFile string) {
 	}
 }
 
+// changed reports a new value, unless it may hold a password.
+func (r *reload) changed(it Item) {
+	if r.store.find(it.Name).def.Flags&FlagSecret != 0 {
+		r.addf("parameter \"%s\" changed", it.Name)
+		return
+	}
+	r.addf("parameter \"%s\" changed to \"%s\"", it.Name, it.Value)
+}
+
 // set applies the items, and tells which of them made a difference.
 func (r *reload) set() {
 	for _, it := range r.items {
@@ -102,7 +111,7 @@ func (r *reload) set() {
 			r.add(problem)
 			r.badFile = it.File
 		case changed && !r.store.isChild:
-			r.addf("parameter \"%s\" changed to \"%s\"", it.Name, it.Value)
+			r.changed(it)
 		}
 	}
 }

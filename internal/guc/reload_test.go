@@ -32,6 +32,21 @@ func TestReloadTellsWhatChanged(t *testing.T) {
 	}
 }
 
+func TestSecretsAreNotLogged(t *testing.T) {
+	s := guc.NewStore(guc.Definition{Name: "conninfo", Type: guc.TypeString, Context: guc.Sighup, Flags: guc.FlagSecret})
+	wantReports(t, s.ApplyReload(conf("conninfo = 'password=secret'")), `LOG 00000: parameter "conninfo" changed`)
+	wantReports(t, s.ApplyReload(conf("conninfo = 'password=other'")), `LOG 00000: parameter "conninfo" changed`)
+}
+
+func TestValuesMustBeUTF8(t *testing.T) {
+	s := started(t, "x.y = 1")
+	reports := s.ApplyReload(conf("x.y = 'caf\xe9' # comments may be caf\xe9"))
+	if len(reports) != 2 || reports[0].Code != "22021" {
+		t.Fatalf("got %v", reports)
+	}
+	wantShow(t, s, "x.y", "1")
+}
+
 func TestReloadRemembersWhereAValueIsNow(t *testing.T) {
 	s := started(t, "worker_stop_timeout = 60\nmax_worker_processes = 4")
 	wantReports(t, s.ApplyReload(conf("\n\nmax_worker_processes = 4\nworker_stop_timeout = 60")))

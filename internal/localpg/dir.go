@@ -104,6 +104,27 @@ func claimDir(root string) (*ownedDir, error) {
 	return nil, fmt.Errorf("private server directory under %q: %w, %d times", root, errNotClaimed, claimAttempts)
 }
 
+// Scratch is a temporary directory with the life of a server's: deleted by
+// Remove, or by the next Start, Stop or NewScratch of any process once its
+// owner is gone.
+type Scratch struct{ dir *ownedDir }
+
+// NewScratch makes a directory that only this user can enter.
+func NewScratch() (*Scratch, error) {
+	sweep(os.TempDir())
+	dir, err := claimDir(os.TempDir())
+	if err != nil {
+		return nil, err
+	}
+	return &Scratch{dir}, nil
+}
+
+// Path returns the absolute path of the directory.
+func (s *Scratch) Path() string { return s.dir.path }
+
+// Remove deletes the directory with all that is in it.
+func (s *Scratch) Remove() error { return s.dir.remove() }
+
 // lockDir locks the directory at path if it belongs to one of the user ids. It
 // never waits; errNotClaimed means that somebody else has it or had it.
 func lockDir(path string, uids ...uint32) (*ownedDir, error) {

@@ -47,7 +47,7 @@ func Definitions() []guc.Definition {
 			ShortDesc: "How many background workers may be registered at a time.",
 		},
 		{
-			Name: ServerConninfo, Type: guc.TypeString, Context: guc.Sighup, Default: "",
+			Name: ServerConninfo, Type: guc.TypeString, Context: guc.Sighup, Default: "", Flags: guc.FlagSecret,
 			ShortDesc: "How to reach the PostgreSQL server: a libpq connection string or URI.",
 			LongDesc:  "What it leaves out is taken from PG* variables, the service file and the password file.",
 		},

@@ -13,6 +13,7 @@ const (
 	ConnectionFailure          SQLState = "08006"
 	ProtocolViolation          SQLState = "08P01"
 	FeatureNotSupported        SQLState = "0A000"
+	CharacterNotInRepertoire   SQLState = "22021"
 	InvalidParameterValue      SQLState = "22023"
 	InvalidAuthorization       SQLState = "28000"
 	InvalidPassword            SQLState = "28P01"
