@@ -193,3 +193,7 @@ func (l *loop) at(line string, want ...time.Duration) {
 		}
 	}
 }
+
+// advance lets the fake clock of testing/synctest run on. Nothing really
+// sleeps: time passes once every goroutine of the bubble waits.
+func advance(d time.Duration) { time.Sleep(d) }

@@ -28,7 +28,7 @@ func TestSpec4RestartsInTime(t *testing.T) {
 		"once": {life: 3 * sec, exit: code(0)},
 	}
 	inBubble(t, workers(named("w", restart(10)), named("slow", restart(100)), named("once", restart(1))), scripts, func(l *loop) {
-		time.Sleep(110 * sec)
+		advance(110 * sec)
 		l.at("spawn w", 0, 13*sec, 26*sec, 39*sec, 52*sec, 65*sec, 78*sec, 91*sec, 104*sec)
 		l.at("spawn slow", 0, 103*sec)
 		l.at("spawn once", 0)
@@ -38,7 +38,7 @@ func TestSpec4RestartsInTime(t *testing.T) {
 // SPEC 1: the longest sleep is 60 s.
 func TestSpec1LongestSleep(t *testing.T) {
 	inBubble(t, nil, nil, func(l *loop) {
-		time.Sleep(time.Hour + sec)
+		advance(time.Hour + sec)
 		synctest.Wait()
 		if l.ticks != 60 {
 			t.Errorf("%d ticks in an hour", l.ticks)
@@ -49,7 +49,7 @@ func TestSpec1LongestSleep(t *testing.T) {
 // SPEC 4: transient failures are retried for 10 s, then fail.
 func TestSpec4BackOffInTime(t *testing.T) {
 	inBubble(t, workers(named("w", restart(never))), map[string]script{"w": {err: errNoExec}}, func(l *loop) {
-		time.Sleep(time.Minute)
+		advance(time.Minute)
 		l.at("spawn w", 0, 100*ms, 200*ms, 400*ms, 800*ms, 1600*ms, 3200*ms, 6400*ms, 10*sec)
 		l.at("LOG: could not fork", 0, 10*sec)
 		l.at("release slot 0", 10*sec)
@@ -60,10 +60,10 @@ func TestSpec4BackOffInTime(t *testing.T) {
 // end, an immediate shutdown.
 func TestSpec9HangingExecInTime(t *testing.T) {
 	inBubble(t, workers(named("other"), named("hangs")), map[string]script{"hangs": {fork: time.Hour}}, func(l *loop) {
-		time.Sleep(10 * sec)
+		advance(10 * sec)
 		l.events <- postmaster.ReloadRequested{}
 		l.events <- fast
-		time.Sleep(10 * sec)
+		advance(10 * sec)
 		l.at("spawn other")
 		l.at("SIGHUP", 10*sec)
 		l.at("Exit")
@@ -78,7 +78,7 @@ func TestSpec9HangingExecInTime(t *testing.T) {
 // auxiliary processes.
 func TestSpec9FastInTime(t *testing.T) {
 	inBubble(t, workers(named("quick"), named("slow")), map[string]script{"slow": {dying: 90 * sec}, "server monitor": {dying: sec}}, func(l *loop) {
-		time.Sleep(sec)
+		advance(sec)
 		l.events <- fast
 		<-l.exited
 		l.at("SIGTERM to 101", 91*sec) // the monitor is the first child
@@ -91,9 +91,9 @@ func TestSpec9FastInTime(t *testing.T) {
 func TestSpec9ImmediateInTime(t *testing.T) {
 	deaf := script{ignore: []unix.Signal{unix.SIGTERM, unix.SIGQUIT}}
 	inBubble(t, workers(named("quick"), named("deaf")), map[string]script{"deaf": deaf}, func(l *loop) {
-		time.Sleep(sec)
+		advance(sec)
 		l.events <- fast
-		time.Sleep(sec)
+		advance(sec)
 		l.events <- immediate
 		<-l.exited
 		l.at("SIGQUIT", 2*sec, 2*sec)
@@ -105,11 +105,11 @@ func TestSpec9ImmediateInTime(t *testing.T) {
 // SPEC 5: an auxiliary process that cannot stay alive is no hot loop.
 func TestSpec5AuxiliaryRestartsInTime(t *testing.T) {
 	inBubble(t, nil, map[string]script{"server monitor": {life: 300 * ms, exit: code(1)}}, func(l *loop) {
-		time.Sleep(3500 * ms)
+		advance(3500 * ms)
 		l.at("spawn server monitor", 0, sec, 2*sec, 3*sec)
 	})
 	inBubble(t, nil, map[string]script{"server monitor": {life: 5 * sec, exit: code(2)}}, func(l *loop) {
-		time.Sleep(12 * sec)
+		advance(12 * sec)
 		l.at("spawn server monitor", 0, 5*sec, 10*sec)
 	})
 }
@@ -122,7 +122,7 @@ func TestSpec5NoRoomInTime(t *testing.T) {
 		news := func() { l.events <- postmaster.ServerStateChanged{State: shmem.ServerReadWrite, Started: serverA} }
 		l.poked = func() { go news() }
 		news()
-		time.Sleep(200 * sec)
+		advance(200 * sec)
 		l.at("spawn w", 0, 1010*ms, 3020*ms, 7030*ms, 15040*ms, 31050*ms, 63060*ms, 123070*ms, 183080*ms)
 		l.at("Poke", 10*ms, 1020*ms, 3030*ms, 7040*ms, 15050*ms, 31060*ms, 63070*ms, 123080*ms, 183090*ms)
 	})
@@ -135,7 +135,7 @@ func TestALongRunEndsTheBackOff(t *testing.T) {
 		news := func() { l.events <- postmaster.ServerStateChanged{State: shmem.ServerReadWrite, Started: serverA} }
 		l.poked = func() { go news() }
 		news()
-		time.Sleep(200 * sec)
+		advance(200 * sec)
 		l.at("spawn w", 0, 62*sec, 124*sec, 186*sec)
 	})
 }
@@ -147,7 +147,7 @@ func TestSpec4ManyWorkers(t *testing.T) {
 		static = append(static, named(fmt.Sprint(i)))
 	}
 	inBubble(t, static, nil, func(l *loop) {
-		time.Sleep(sec)
+		advance(sec)
 		synctest.Wait()
 		if l.pids != 1001 || l.ticks != 9 {
 			t.Errorf("%d processes after %d ticks, want 1001 after 9", l.pids, l.ticks)
