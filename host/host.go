@@ -34,8 +34,9 @@ type Options struct {
 // orderly shutdown, 1 if the host could not start or go on. One process can run
 // one host at a time, since signals are the process's.
 //
-// When Run has returned, the process is expected to exit soon: the shared memory
-// stays mapped until then.
+// When Run has returned, the process is expected to exit soon: until then the
+// shared memory stays mapped, and signals have no effect, so that a second
+// Ctrl-C can't turn an orderly end into another.
 //
 // The program that calls Run must call plugins.RunChild first thing if
 // plugins.IsChild says so: the host starts its children from the same program.
@@ -172,7 +173,6 @@ type rung struct{}
 // tearDown leaves nothing behind, whatever setUp got to.
 func (h *host) tearDown() {
 	close(h.stopped)
-	h.signals.release()
 	if c := h.children; c != nil {
 		for _, p := range c.byID { // only if the core could not wait for them
 			_ = unix.Kill(-p.pid, unix.SIGKILL)

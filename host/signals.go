@@ -28,10 +28,3 @@ func catchSignals() signals {
 		ignored: catch(unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE),
 	}
 }
-
-// release gives the signals back.
-func (s signals) release() {
-	for _, c := range []chan os.Signal{s.smart, s.fast, s.immediate, s.reload, s.ignored} {
-		signal.Stop(c)
-	}
-}

@@ -101,10 +101,10 @@ func (p *Init) MarkGUCPrefixReserved(prefix string) {
 	}
 }
 
-// report logs what is wrong with the configuration, once: the preload child
-// says it, the workers that load the same library later keep quiet.
+// report logs what is wrong with the configuration, once: of preloaded
+// libraries the preload child says it, and other processes keep quiet.
 func (p *Init) report(e *elog.ErrorData) {
-	if p.collect == nil {
+	if p.preloading && p.collect == nil {
 		quiet := *e
 		quiet.Level = elog.Debug2
 		e = &quiet

@@ -5,6 +5,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
@@ -132,8 +134,17 @@ func (w *Worker) notePostmasterDeath() {
 		close(w.postmasterDead)
 		w.cancel(ErrPostmasterDied)
 		w.latch.Kick()
-		time.AfterFunc(postmasterDeathGrace, func() { os.Exit(1) })
+		time.AfterFunc(postmasterDeathGrace, w.vanish)
 	})
+}
+
+// vanish ends the process after the host's death, and whatever it has started
+// in its process group: nobody is left who could.
+func (w *Worker) vanish() {
+	if leadsGroup() {
+		_ = unix.Kill(-os.Getpid(), unix.SIGKILL)
+	}
+	os.Exit(1)
 }
 
 // postmasterDeathGrace is how long a main function may go on after the host

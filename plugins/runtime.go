@@ -185,6 +185,9 @@ func (w *Worker) dieNow() {
 // wait for the end.
 func (w *Worker) exit(code int) {
 	w.exiting.Do(func() {
+		if !w.PostmasterIsAlive() {
+			w.vanish()
+		}
 		w.proc.SetClean()
 		os.Exit(code)
 	})

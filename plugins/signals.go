@@ -129,7 +129,7 @@ func (w *Worker) UnblockSignals() {
 	requests := w.proc.MakeReady()
 	for _, b := range blockable {
 		if requests&b.request != 0 {
-			w.signals.pending[b.sig] = true
+			w.deliver(b.sig)
 		}
 	}
 	if len(w.signals.pending) > 0 {
@@ -139,6 +139,20 @@ func (w *Worker) UnblockSignals() {
 		}
 	}
 }
+
+// deliver does what the postmaster would have done had we been ready: TERM and
+// INT are for the whole process group, which includes ourselves. The caller
+// holds the table's lock.
+func (w *Worker) deliver(sig unix.Signal) {
+	if sig != unix.SIGHUP && leadsGroup() && unix.Kill(-os.Getpid(), sig) == nil {
+		return
+	}
+	w.signals.pending[sig] = true
+}
+
+// leadsGroup reports whether this process leads a process group of its own, as
+// every child of a host does.
+func leadsGroup() bool { return unix.Getpgrp() == os.Getpid() }
 
 // takePending returns the signals that were held back, unless they must still
 // be.
