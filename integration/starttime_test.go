@@ -105,14 +105,19 @@ func TestATerminatedBackendIsATerminatedWorker(t *testing.T) {
 	again.Name, again.RestartTime = "again", 0
 	once.Name, once.RestartTime = "once", plugins.NeverRestart
 	h := startHost(t, withWorkers(again, once), withServer(conninfo))
-	for i := range 3 {
-		h.waitLogCount(`LOG:  again sleeps in the server$`, i+1)
+	terminate := func(name string) {
+		t.Helper()
 		h.eventually("the backend to be terminated", func() bool {
 			return query[int](t, conninfo, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-				WHERE datname = 'terminated' AND application_name IN ('again', 'once') AND query LIKE 'SELECT pg_sleep%'`) > 0
+				WHERE datname = 'terminated' AND application_name = '`+name+`' AND query LIKE 'SELECT pg_sleep%'`) > 0
 		})
 	}
+	for i := range 3 {
+		h.waitLogCount(`LOG:  again sleeps in the server$`, i+1)
+		terminate("again")
+	}
 	h.waitLogCount(`LOG:  again sleeps in the server$`, 4)
+	terminate("once")
 	h.waitLog(`DEBUG1:  unregistering background worker "once"$`)
 	h.stop()
 }
