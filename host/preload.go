@@ -124,7 +124,7 @@ func judgePreload(end postmaster.Exited, got *preloaded, stop error) (*handshake
 		return nil, fatal(elog.InternalError, got.err, "could not read the result of the preload process (PID %d): %v", end.Pid, got.err)
 	case got.err != nil || end.Status.Signaled || end.Status.Code != 0:
 		return nil, elog.New(elog.Fatal, elog.InternalError, "preload process (PID %d) %s", end.Pid, end.Status).
-			WithHint("An Init function of a library in \"shared_preload_libraries\" has ended the process that ran it.")
+			WithHint("Unless the log says why above, an Init function of a library in \"shared_preload_libraries\" has ended the process that ran it.")
 	}
 	return &got.result, nil
 }

@@ -20,54 +20,33 @@ func TestProcessTitlesAreTheWorkersNames(t *testing.T) {
 	h.stop()
 }
 
-// SPEC §10: TERM is held back while signals are blocked, and acted upon once
-// they are not.
-func TestManualSignalsHoldSigtermBack(t *testing.T) {
-	t.Parallel()
-	gate := filepath.Join(t.TempDir(), "gate")
-	w := plugins.BackgroundWorker{Name: "manual", FunctionName: "manual_signals"}
-	copy(w.Extra[:], gate)
-	h := startHost(t, withWorkers(w))
-	h.waitLog(`LOG:  manual has signals blocked$`)
-	// Once from outside, as a signal, and once by the postmaster.
-	if err := unix.Kill(h.children()[0], unix.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	h.signal(unix.SIGINT)
-	h.waitLog(`LOG:  received fast shutdown request$`)
-	if err := os.WriteFile(gate, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if code := h.awaitExit(); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
-	if h.count(`hit by a blocked signal`) != 0 || h.count(`LOG:  manual unblocks signals$`) != 1 {
-		t.Error("the signal was not held back")
-	}
-	h.waitLog(`FATAL:  terminating background worker "manual" due to administrator command$`)
-}
-
-// The same for signals that were let through before.
+// SPEC §10: TERM is held back while signals are blocked, be it from the start or
+// since BlockSignals, and acted upon once they are not.
 func TestBlockedSignalsHoldSigtermBack(t *testing.T) {
-	t.Parallel()
-	gate := filepath.Join(t.TempDir(), "gate")
-	w := plugins.BackgroundWorker{Name: "blocker", FunctionName: "block_signals"}
-	copy(w.Extra[:], gate)
-	h := startHost(t, withWorkers(w))
-	h.waitLog(`LOG:  blocker has signals blocked$`)
-	if err := unix.Kill(h.children()[0], unix.SIGTERM); err != nil {
-		t.Fatal(err)
+	for name, function := range map[string]string{"manual": "manual_signals", "blocker": "block_signals"} {
+		t.Run(function, func(t *testing.T) {
+			t.Parallel()
+			gate := filepath.Join(t.TempDir(), "gate")
+			w := plugins.BackgroundWorker{Name: name, FunctionName: function}
+			copy(w.Extra[:], gate)
+			h := startHost(t, withWorkers(w))
+			h.waitLog(`LOG:  ` + name + ` has signals blocked$`)
+			// Once from outside, as a signal, and once by the postmaster.
+			if err := unix.Kill(h.children()[0], unix.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			h.signal(unix.SIGINT)
+			h.waitLog(`LOG:  received fast shutdown request$`)
+			write(t, gate, "")
+			if code := h.awaitExit(); code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+			if h.count(`hit by a blocked signal`) != 0 || h.count(`LOG:  `+name+` unblocks signals$`) != 1 {
+				t.Error("the signal was not held back")
+			}
+			h.waitLog(`FATAL:  terminating background worker "` + name + `" due to administrator command$`)
+		})
 	}
-	h.signal(unix.SIGINT)
-	h.waitLog(`LOG:  received fast shutdown request$`)
-	write(t, gate, "")
-	if code := h.awaitExit(); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
-	if h.count(`hit by a blocked signal`) != 0 || h.count(`LOG:  blocker unblocks signals$`) != 1 {
-		t.Error("the signal was not held back")
-	}
-	h.waitLog(`FATAL:  terminating background worker "blocker" due to administrator command$`)
 }
 
 func TestThePostmasterDeathSignalIsNotBelieved(t *testing.T) {

@@ -1,7 +1,3 @@
-// Package settings lists the settings of the host itself: the one table that
-// the postmaster, its children, the sample configuration file and the
-// documentation share. What they are called and mean is PostgreSQL's where it
-// has them.
 package settings
 
 import (
