@@ -1,0 +1,292 @@
+package lockfile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// sleeper starts a process that does nothing, and reaps it when the test ends.
+func sleeper(t *testing.T) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("sleep", "600")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	return cmd
+}
+
+// dead returns the pid of a process that has ended.
+func dead(t *testing.T) int {
+	t.Helper()
+	cmd := exec.Command("true")
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd.Process.Pid
+}
+
+func write(t *testing.T, dir, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, Name), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func text(t *testing.T, dir string) string {
+	t.Helper()
+	got, err := os.ReadFile(filepath.Join(dir, Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(got)
+}
+
+func expectReport(t *testing.T, err error, level elog.Level, code elog.SQLState, message, hint string) {
+	t.Helper()
+	var e *elog.ErrorData
+	if !errors.As(err, &e) {
+		t.Fatalf("got %v", err)
+	}
+	if e.Level != level || e.Code != code || !strings.Contains(e.Message, message) || !strings.Contains(e.Hint, hint) {
+		t.Errorf("got %v %s %q, hint %q", e.Level, e.Code, e.Message, e.Hint)
+	}
+}
+
+func TestTheFileHasPostgresEightLines(t *testing.T) {
+	dir := t.TempDir()
+	before := time.Now().Unix()
+	f, err := Create(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(text(t, dir), "\n")
+	if len(lines) != 9 || lines[8] != "" {
+		t.Fatalf("got %d lines: %q", len(lines)-1, lines)
+	}
+	var started int64
+	if _, err := fmt.Sscan(lines[2], &started); err != nil || started < before || started > time.Now().Unix() {
+		t.Errorf("line 3 is %q", lines[2])
+	}
+	want := []string{fmt.Sprint(os.Getpid()), dir, lines[2], "0", "", "", ownIdentity().String(), "starting", ""}
+	for i := range want {
+		if lines[i] != want[i] {
+			t.Errorf("line %d is %q, want %q", i+1, lines[i], want[i])
+		}
+	}
+	for status, padded := range map[Status]string{Ready: "ready   ", Standby: "standby ", Stopping: "stopping"} {
+		if err := f.SetStatus(status); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Split(text(t, dir), "\n"); got[7] != padded || len(got) != 9 {
+			t.Errorf("%s: the last line is %q", status, got[7])
+		}
+		if c, err := Read(dir); err != nil || c.Status != status || c.Status.Up() != (status != Stopping) {
+			t.Errorf("%s: read %+v, %v", status, c, err)
+		}
+	}
+	if st, err := os.Stat(filepath.Join(dir, Name)); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", st.Mode(), err)
+	}
+	f.Remove()
+	if _, err := Read(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after Remove: %v", err)
+	}
+}
+
+func TestReadSaysWhatIsWrongWithAFile(t *testing.T) {
+	dir := t.TempDir()
+	for content, message := range map[string]string{
+		"": "the PID file \"" + dir + "/postmaster.pid\" is empty", "\x00\x00": "is empty",
+		"x": "invalid data in PID file", "0\n": "invalid data", "-7\n": "invalid data", "99999999\n": "invalid data",
+	} {
+		write(t, dir, content)
+		_, err := Read(dir)
+		expectReport(t, err, elog.Error, elog.InternalError, message, "")
+	}
+	write(t, dir, "12")
+	if c, err := Read(dir); err != nil || c.Pid != 12 || c.Status.Up() {
+		t.Errorf("a file of one line: %+v, %v", c, err)
+	}
+}
+
+func TestALiveHolderIsRefused(t *testing.T) {
+	dir, holder := t.TempDir(), sleeper(t)
+	for _, content := range []string{
+		fmt.Sprintf("%d\n", holder.Process.Pid),
+		Contents{Pid: holder.Process.Pid, DataDir: dir, Started: time.Now(), Status: Ready}.String(),
+		Contents{Pid: holder.Process.Pid, DataDir: dir, Started: time.Unix(1, 0), identity: identityOf(t, holder.Process.Pid)}.String(),
+	} {
+		write(t, dir, content)
+		_, err := Create(dir)
+		expectReport(t, err, elog.Fatal, elog.LockFileExists, "lock file \""+dir+"/postmaster.pid\" already exists",
+			fmt.Sprintf("Is another postmaster (PID %d) running in data directory \"%s\"?", holder.Process.Pid, dir))
+		if text(t, dir) != content {
+			t.Error("the holder's file was changed")
+		}
+	}
+}
+
+func identityOf(t *testing.T, pid int) identity {
+	t.Helper()
+	p, err := lookAt(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return identity{start: p.start, namespace: ownNamespace()}
+}
+
+func TestRemnantsAreReplaced(t *testing.T) {
+	zombie := exec.Command("true")
+	if err := zombie.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = zombie.Wait() }()
+	if err := unix.Waitid(unix.P_PID, zombie.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	young, longAgo := sleeper(t).Process.Pid, time.Now().Add(-time.Hour)
+	for name, content := range map[string]string{
+		"dead":                      Contents{Pid: dead(t), Started: time.Now()}.String(),
+		"zombie":                    Contents{Pid: zombie.Process.Pid, Started: time.Now()}.String(),
+		"pid used again":            Contents{Pid: young, Started: longAgo}.String(),
+		"pid used again, identity":  Contents{Pid: young, Started: longAgo, identity: identity{start: 1}}.String(),
+		"pid of another namespace":  Contents{Pid: young, Started: time.Now(), identity: identity{start: 1, namespace: 1}}.String(),
+		"our own pid":               Contents{Pid: os.Getpid(), Started: time.Now()}.String(),
+		"our parent's":              fmt.Sprintln(os.Getppid()),
+		"killed before it could":    "",
+		"power lost before it hit":  "\x00\x00\x00",
+		"first line without ending": fmt.Sprint(dead(t)),
+	} {
+		dir := t.TempDir()
+		write(t, dir, content)
+		f, err := Create(dir)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if c, err := Read(dir); err != nil || c.Pid != os.Getpid() {
+			t.Errorf("%s: %+v, %v", name, c, err)
+		}
+		f.Remove()
+	}
+}
+
+func TestCreateRefusesWhatItCannotReplace(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "not a pid\n")
+	_, err := Create(dir)
+	expectReport(t, err, elog.Fatal, elog.InternalError, "invalid data in PID file", "remove the file by hand")
+
+	if err := os.Remove(filepath.Join(dir, Name)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, Name), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Create(dir)
+	expectReport(t, err, elog.Fatal, elog.WrongObjectType, "could not open PID file", "")
+
+	_, err = Create(filepath.Join(dir, "missing"))
+	expectReport(t, err, elog.Fatal, elog.UndefinedFile, "could not create lock file", "")
+}
+
+func TestRecheckNoticesALostOrReplacedFile(t *testing.T) {
+	dir := t.TempDir()
+	f, err := Create(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if valid, problem := f.Recheck(); !valid || problem != nil {
+		t.Errorf("ours: %v, %v", valid, problem)
+	}
+	write(t, dir, "1\n")
+	valid, problem := f.Recheck()
+	if want := fmt.Sprintf("contains wrong PID: 1 instead of %d", os.Getpid()); valid || !strings.Contains(problem.Message, want) {
+		t.Errorf("another's: %v, %v", valid, problem)
+	}
+	f.Remove()
+	if text(t, dir) != "1\n" {
+		t.Error("another's file was removed")
+	}
+	if err := os.Remove(filepath.Join(dir, Name)); err != nil {
+		t.Fatal(err)
+	}
+	if valid, problem := f.Recheck(); valid || !strings.Contains(problem.Message, "No such file or directory") {
+		t.Errorf("gone: %v, %v", valid, problem)
+	}
+	expectReport(t, f.SetStatus(Ready), elog.Log, elog.UndefinedFile, "could not open file", "")
+	if _, err := Read(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("SetStatus has made a new file")
+	}
+	if err := os.Mkdir(filepath.Join(dir, Name), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if valid, problem := f.Recheck(); !valid || !strings.Contains(problem.Message, "Is a directory; continuing anyway") {
+		t.Errorf("in doubt: %v, %v", valid, problem)
+	}
+}
+
+func TestHolderIsSignalledAndAwaited(t *testing.T) {
+	cmd := sleeper(t)
+	c := Contents{Pid: cmd.Process.Pid, Started: time.Now()}
+	p, err := c.Holder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := p.Wait(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("waiting for a live process: %v", err)
+	}
+	if err := p.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel = context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := p.Wait(ctx); err != nil { // also while it is a zombie
+		t.Errorf("waiting for its end: %v", err)
+	}
+	_ = cmd.Wait()
+	if err := p.Signal(unix.SIGTERM); !errors.Is(err, ErrGone) {
+		t.Errorf("a signal after the end: %v", err)
+	}
+	if _, err := c.Holder(); !errors.Is(err, ErrGone) {
+		t.Errorf("a dead holder: %v", err)
+	}
+}
+
+func TestAHostInAnotherNamespaceIsNeitherGoneNorOurs(t *testing.T) {
+	dir := t.TempDir()
+	c := Contents{Pid: sleeper(t).Process.Pid, DataDir: dir, Started: time.Now(), identity: identity{start: 1, namespace: 1}}
+	if _, err := c.Holder(); !errors.Is(err, ErrGone) {
+		t.Errorf("nobody holds the directory: %v", err)
+	}
+	lock, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Holder()
+	expectReport(t, err, elog.Error, elog.ObjectNotInPrerequisite, "runs in another PID namespace", "inside its container")
+	write(t, dir, c.String())
+	if _, err := Create(dir); err != nil {
+		t.Errorf("with the lock in our own hands: %v", err)
+	}
+}

@@ -1,0 +1,111 @@
+package lockfile
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// OptsName is the name of the file with the command line of the host that ran
+// last in a data directory.
+const OptsName = "postmaster.opts"
+
+// Opts is a command line.
+type Opts struct {
+	Program string
+	Args    []string
+}
+
+// String returns the line of the file, which a shell would read the same way:
+// the program, then each argument in double quotes. Mirrors CreateOptsFile,
+// which takes no notice of quotes inside arguments.
+func (o Opts) String() string {
+	var b strings.Builder
+	if o.Program == "" || strings.ContainsAny(o.Program, " \t\n'\"\\$`*?[#~&;<>()|!") {
+		writeQuoted(&b, o.Program)
+	} else {
+		b.WriteString(o.Program)
+	}
+	for _, arg := range o.Args {
+		b.WriteByte(' ')
+		writeQuoted(&b, arg)
+	}
+	return b.String()
+}
+
+func writeQuoted(b *strings.Builder, word string) {
+	b.WriteByte('"')
+	for i := 0; i < len(word); i++ {
+		if strings.IndexByte("\"\\$`", word[i]) >= 0 {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(word[i])
+	}
+	b.WriteByte('"')
+}
+
+// WriteOpts replaces postmaster.opts in a data directory, as a whole or not at
+// all. The error is an *elog.ErrorData of level FATAL.
+func WriteOpts(dir string, o Opts) error {
+	path := filepath.Join(dir, OptsName)
+	tmp := path + ".tmp"
+	err := os.WriteFile(tmp, []byte(o.String()+"\n"), 0o600)
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp)
+		return fatal(elog.FileAccessCode(err), err, "could not write file \"%s\": %s", path, elog.OSReason(err))
+	}
+	return nil
+}
+
+// ReadOpts reads postmaster.opts of a data directory. It returns an error that
+// is fs.ErrNotExist if there is none, and an *elog.ErrorData of level ERROR if
+// it can't be read or holds no command line.
+func ReadOpts(dir string) (Opts, error) {
+	path := filepath.Join(dir, OptsName)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Opts{}, elog.New(elog.Error, elog.FileAccessCode(err), "could not read file \"%s\": %s", path, elog.OSReason(err)).WithCause(err)
+	}
+	words, ok := splitQuoted(strings.TrimSuffix(string(text), "\n"))
+	if !ok || len(words) == 0 {
+		return Opts{}, elog.New(elog.Error, elog.InternalError, "option file \"%s\" must have exactly one command line", path)
+	}
+	return Opts{Program: words[0], Args: words[1:]}, nil
+}
+
+// splitQuoted is the inverse of Opts.String.
+func splitQuoted(line string) (words []string, ok bool) {
+	for line = strings.TrimLeft(line, " "); line != ""; line = strings.TrimLeft(line, " ") {
+		var word string
+		if line[0] == '"' {
+			if word, line, ok = unquote(line[1:]); !ok || line != "" && line[0] != ' ' {
+				return nil, false
+			}
+		} else {
+			word, line, _ = strings.Cut(line, " ")
+		}
+		words = append(words, word)
+	}
+	return words, true
+}
+
+func unquote(s string) (word, rest string, ok bool) {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '"':
+			return b.String(), s[i+1:], true
+		case '\\':
+			if i++; i == len(s) {
+				return "", "", false
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return "", "", false
+}
