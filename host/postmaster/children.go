@@ -70,6 +70,8 @@ func (m *Machine) owed(c *child) unix.Signal {
 		return sigkill
 	case m.shutdown == ImmediateShutdown:
 		return sigquit
+	case c.worker != nil && m.stop.enforced:
+		return sigkill
 	case c.worker != nil && (c.worker.terminate || m.phase == phaseWaitWorkers),
 		c.auxiliary != nil && m.phase == phaseWaitAuxiliaries:
 		return sigterm

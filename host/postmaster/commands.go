@@ -3,6 +3,7 @@ package postmaster
 import (
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/internal/lockfile"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -55,19 +56,29 @@ type ReleaseSlot struct {
 // Log writes a record to the log.
 type Log struct{ *elog.ErrorData }
 
-// Reload re-reads the configuration files.
+// Reload re-reads the configuration files. A [Configured] must follow it.
 type Reload struct{}
+
+// SetStatus writes the status line of the lock file. Mirrors
+// AddToDataDirLockFile(LOCK_FILE_LINE_PM_STATUS, …).
+type SetStatus struct{ Status lockfile.Status }
+
+// CheckLockFile looks whether the lock file is still there and ours. If it is
+// not, a [LockFileInvalid] must follow. Mirrors RecheckDataDirLockFile.
+type CheckLockFile struct{}
 
 // Exit ends the host. No command follows it. Mirrors ExitPostmaster.
 type Exit struct{ Code int }
 
-func (Spawn) command()       {}
-func (Signal) command()      {}
-func (Notify) command()      {}
-func (Poke) command()        {}
-func (InitSlot) command()    {}
-func (SetSlotPid) command()  {}
-func (ReleaseSlot) command() {}
-func (Log) command()         {}
-func (Reload) command()      {}
-func (Exit) command()        {}
+func (Spawn) command()         {}
+func (Signal) command()        {}
+func (Notify) command()        {}
+func (Poke) command()          {}
+func (InitSlot) command()      {}
+func (SetSlotPid) command()    {}
+func (ReleaseSlot) command()   {}
+func (Log) command()           {}
+func (Reload) command()        {}
+func (SetStatus) command()     {}
+func (CheckLockFile) command() {}
+func (Exit) command()          {}

@@ -6,10 +6,10 @@
 //
 //	signals, exits,          ┌───────────────────────┐   Spawn, Signal,
 //	slot changes,   ───────► │ Step(now, event)      │ ─► Notify, SetSlotPid,
-//	server state             │   the event           │   ReleaseSlot, Log,
-//	                         │   auxiliary processes │   Poke, Reload, Exit
-//	NextWake() ──► Tick ───► │   launch pass         │
-//	                         │   shutdown            │
+//	server state,            │   the event           │   ReleaseSlot, Log,
+//	settings                 │   auxiliary processes │   Poke, Reload,
+//	NextWake() ──► Tick ───► │   launch pass         │   SetStatus,
+//	                         │   shutdown            │   CheckLockFile, Exit
 //	                         └───────────────────────┘
 //
 // # A worker's registration
@@ -41,6 +41,9 @@
 //	  │                │                    ▲   SIGTERM to         SIGTERM to              Exit
 //	  └────────────────┴──── immediate ─────┘   workers            auxiliaries
 //	                            SIGQUIT to all children, SIGKILL after 5 s
+//
+// A smart or fast stop waits for ever, as PostgreSQL's does, or sends SIGKILL
+// after worker_stop_timeout; every 10 s it says whom it waits for.
 //
 // # Invariants
 //

@@ -76,5 +76,14 @@ type ShutdownRequested struct{ Mode ShutdownMode }
 // ReloadRequested is a SIGHUP to the postmaster.
 type ReloadRequested struct{}
 
+// Configured gives the settings that the core acts upon, before [Started] and
+// after each [Reload].
+type Configured struct {
+	WorkerStopTimeout time.Duration // worker_stop_timeout; 0: wait for ever
+}
+
+// LockFileInvalid says that the lock file is not ours any more.
+type LockFileInvalid struct{}
+
 // Tick says that the time of [Machine.NextWake] has come.
 type Tick struct{}

@@ -3,6 +3,7 @@ package postmaster
 import (
 	"time"
 
+	"github.com/pgexthost/pgexthost/internal/lockfile"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -58,8 +59,12 @@ type Machine struct {
 	lastChild ChildID
 
 	pass   launchPass
+	stop   stop
 	killAt time.Time // when to lose patience in an immediate shutdown
 	killed bool      // patience is lost
+
+	status     lockfile.Status // what the lock file says; empty: what the shell wrote
+	lockFileAt time.Time       // when to look at the lock file
 }
 
 // phase mirrors pmState, less the states of the real server.
@@ -108,6 +113,9 @@ func (m *Machine) Step(now time.Time, ev Event) []Command {
 	m.launchAuxiliaries()
 	m.launchWorkers()
 	m.advanceShutdown()
+	m.checkLockFile()
+	m.announce()
+	m.end()
 	return m.out
 }
 

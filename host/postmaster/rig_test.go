@@ -37,6 +37,8 @@ type rig struct {
 	slots  *fakeSlots
 	world  *world
 	trace  []string
+	checks int      // of the lock file; not in trace
+	status []string // of the lock file, one after the other; not in trace
 	pids   int
 	byName map[string]postmaster.ChildID
 }
@@ -66,8 +68,15 @@ func (r *rig) step(ev postmaster.Event) {
 		r.t.Errorf("after %#v: %s", ev, problem)
 	}
 	for _, cmd := range cmds {
-		if s, ok := cmd.(postmaster.Spawn); ok {
-			r.byName[s.Aux+s.Worker.Name] = s.Child
+		switch c := cmd.(type) {
+		case postmaster.Spawn:
+			r.byName[c.Aux+c.Worker.Name] = c.Child
+		case postmaster.CheckLockFile:
+			r.checks++
+			continue
+		case postmaster.SetStatus:
+			r.status = append(r.status, string(c.Status))
+			continue
 		}
 		r.trace = append(r.trace, show(cmd))
 	}

@@ -46,6 +46,7 @@ func (ev ShutdownRequested) apply(m *Machine) {
 	case ImmediateShutdown:
 		m.phase = phaseWaitWorkers
 		m.killAt = m.now.Add(killAfter)
+		m.stop.begin(m.now)
 		m.signalAll(sigquit)
 		return
 	case FastShutdown:
@@ -67,6 +68,7 @@ func (m *Machine) stopWorkers() {
 		return
 	}
 	m.phase = phaseWaitWorkers
+	m.stop.begin(m.now)
 	m.forgetUnstarted()
 	for c := range m.allChildren {
 		if c.worker != nil {
@@ -78,7 +80,7 @@ func (m *Machine) stopWorkers() {
 // advanceShutdown mirrors PostmasterStateMachine, and the look at
 // AbortStartTime in ServerLoop.
 func (m *Machine) advanceShutdown() {
-	if !m.killAt.IsZero() && !m.now.Before(m.killAt) {
+	if isOver(m.killAt, m.now) {
 		m.killAt, m.killed = time.Time{}, true
 		m.logf(elog.Log, "issuing SIGKILL to recalcitrant children")
 		m.signalAll(sigkill)
@@ -86,6 +88,11 @@ func (m *Machine) advanceShutdown() {
 	if m.phase == phaseWaitWorkers && !m.anyLeft(isWorker) {
 		m.stopAuxiliaries()
 	}
+	m.watchStop()
+}
+
+// end ends the host once nobody is left to wait for.
+func (m *Machine) end() {
 	if m.phase == phaseWaitAuxiliaries && !m.anyLeft(isAny) {
 		m.phase = phaseExited
 		m.emit(Exit{Code: 0})

@@ -38,8 +38,8 @@ func TestSpec9FastShutdown(t *testing.T) {
 		r.exit("b", code(1))
 		r.want("slot 1: pid 0", `LOG: background worker "b type" (PID 103) exited with exit code 1`)
 		r.pass(time.Hour) // no kill timeout, no restart
-		r.want()
-		r.wantWake(longestSleep)
+		r.want(`LOG: still waiting for background worker "a" (PID 102) to stop`)
+		r.wantWake(10 * time.Second)
 		r.exit("a", code(0))
 		r.want("slot 0: pid 0", "release slot 0", `DEBUG1: unregistering background worker "a"`,
 			`DEBUG1: background worker "a type" (PID 102) exited with exit code 0`, "LOG: shutting down", "SIGTERM to 101")
@@ -72,7 +72,7 @@ func TestSpec9StartUnansweredInAFastShutdown(t *testing.T) {
 	r.step(fast)
 	r.trace = nil
 	r.pass(time.Hour)
-	r.want()
+	r.want(`LOG: still waiting for background worker "w" (still being started) to stop`)
 	r.started("w")
 	r.want("slot 0: pid 102", "notify 101", "SIGTERM to 102")
 
@@ -156,7 +156,7 @@ func TestSpec9ImmediateShutdown(t *testing.T) {
 	r.want()
 	r.pass(1)
 	r.want("LOG: issuing SIGKILL to recalcitrant children", "SIGKILL to 103", "SIGKILL to 101")
-	r.wantWake(longestSleep)
+	r.wantWake(5 * time.Second) // to say whom it waits for
 	r.exit("b", killedBy(unix.SIGKILL))
 	r.exit("server monitor", killedBy(unix.SIGKILL))
 	r.want("slot 1: pid 0", bye)

@@ -7,8 +7,8 @@ const longestSleep = 60 * time.Second
 
 // NextWake returns when to deliver [Tick] at the latest if nothing else
 // happens. That is never more than a minute after the last step, and never
-// before it, because each step does all that is due. There is none before the first step and after [Exit]. Mirrors
-// DetermineSleepTime.
+// before it, because each step does all that is due. There is none before the
+// first step and after [Exit]. Mirrors DetermineSleepTime.
 func (m *Machine) NextWake() (t time.Time, ok bool) {
 	if m.now.IsZero() || m.phase == phaseExited {
 		return time.Time{}, false
@@ -19,12 +19,19 @@ func (m *Machine) NextWake() (t time.Time, ok bool) {
 			wake = at
 		}
 	}
-	switch {
-	case !m.killAt.IsZero():
-		sooner(m.killAt)
-	case m.phase == phaseRun:
+	for _, at := range [...]time.Time{m.killAt, m.lockFileAt, m.stop.reportAt} {
+		if !at.IsZero() {
+			sooner(at)
+		}
+	}
+	switch m.phase {
+	case phaseRun:
 		m.auxiliaryTimers(sooner)
 		m.workerTimers(sooner)
+	case phaseWaitWorkers:
+		if at := m.stop.deadline(); !at.IsZero() && m.shutdown < ImmediateShutdown {
+			sooner(at)
+		}
 	}
 	return wake, true
 }

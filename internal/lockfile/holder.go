@@ -75,12 +75,12 @@ func (c Contents) isYounger(p procEntry) bool {
 // isLocked reports whether somebody holds the lock of a data directory. The
 // host tries more than once, so that this look does not keep one from starting.
 func isLocked(dir string) bool {
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	f, err := os.Open(dir)
 	if err != nil {
 		return false
 	}
-	defer unix.Close(fd)
-	return errors.Is(unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+	defer f.Close()
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
 // Process is a live process, or one that was when it was found. It is held by a
