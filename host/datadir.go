@@ -1,7 +1,6 @@
 package host
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -9,52 +8,51 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/internal/lockfile"
+	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
 // ConfigFileName is the configuration file in a data directory.
-const ConfigFileName = "pgexthost.conf"
+const ConfigFileName = settings.ConfigFileName
 
-// dataDir is an opened and locked data directory.
+// dataDir is an opened data directory.
 type dataDir struct {
-	path string
-	lock *os.File // the directory itself; children inherit the descriptor and so hold the lock, too
+	path     string
+	lock     *os.File       // the directory itself; children inherit the descriptor and so hold the lock, too
+	lockFile *lockfile.File // nil until it has been made
 }
 
-// openDataDir checks the directory and takes its lock. The lock belongs to the
-// open descriptor: it is free again once the host and all its children are
-// gone, however they went.
+// openDataDir checks a directory and opens it.
 func openDataDir(path string) (*dataDir, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fatal(elog.UndefinedFile, err, "could not determine the absolute path of directory \"%s\": %v", path, err)
 	}
-	if err := checkDataDir(abs); err != nil {
+	if err := CheckDataDir(abs); err != nil {
 		return nil, err
 	}
 	fd, err := unix.Open(abs, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, cannotAccess("directory", abs, err)
 	}
-	lock := os.NewFile(uintptr(fd), abs)
-	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = lock.Close()
-		if isErrno(err, unix.EWOULDBLOCK) {
-			return nil, elog.New(elog.Fatal, elog.LockFileExists, "data directory \"%s\" is still in use", abs).
-				WithHint("Is another pgexthost running in it? If one has died, wait for its workers to be gone, or end them.")
-		}
-		return nil, fatal(elog.SystemError, err, "could not lock directory \"%s\": %v", abs, err)
-	}
-	return &dataDir{path: abs, lock: lock}, nil
+	return &dataDir{path: abs, lock: os.NewFile(uintptr(fd), abs)}, nil
 }
 
 func (d *dataDir) configFile() string { return filepath.Join(d.path, ConfigFileName) }
 
-func (d *dataDir) close() { _ = d.lock.Close() }
+func (d *dataDir) close() {
+	if d.lockFile != nil {
+		d.lockFile.Remove() // while the lock still keeps others from making theirs
+	}
+	_ = d.lock.Close()
+}
 
-// checkDataDir refuses what "pgexthost init" has not made, and what others
-// could tamper with. Mirrors checkDataDir of PostgreSQL.
-func checkDataDir(path string) error {
+// CheckDataDir refuses a directory that "pgexthost init" has not made, one that
+// others could tamper with, and one with a path too long for the sockets in it.
+// The error is an *elog.ErrorData of level FATAL. Mirrors checkDataDir of
+// PostgreSQL.
+func CheckDataDir(path string) error {
 	st, err := os.Stat(path)
 	if err != nil {
 		return cannotAccess("directory", path, err).WithHint("Create it with \"pgexthost init -D %s\".", path)
@@ -77,6 +75,24 @@ func checkDataDir(path string) error {
 		}
 		return refusal.WithHint("Create a data directory with \"pgexthost init -D DIR\".")
 	}
+	return checkSocketPath(path)
+}
+
+// longestSocket is the longest name of a socket that is made in a data
+// directory unless the settings say otherwise, and maxSocketPath what fits
+// sun_path.
+const (
+	longestSocket = ".s.PGSQL.65535"
+	maxSocketPath = 107
+)
+
+// checkSocketPath refuses a directory in which no socket could be made, before
+// somebody has filled it with settings.
+func checkSocketPath(dir string) error {
+	if path := filepath.Join(dir, longestSocket); len(path) > maxSocketPath {
+		return elog.New(elog.Fatal, elog.ProgramLimitExceeded, "Unix-domain socket path \"%s\" is too long (maximum %d bytes)", path, maxSocketPath).
+			WithHint("Use a data directory with a path of at most %d bytes, for instance a symbolic link to it.", maxSocketPath-len(longestSocket)-1)
+	}
 	return nil
 }
 
@@ -90,11 +106,7 @@ func ownerOf(st fs.FileInfo) (int, bool) {
 
 // cannotAccess words an error of the operating system as PostgreSQL does.
 func cannotAccess(what, path string, err error) *elog.ErrorData {
-	code := elog.UndefinedFile
-	if errors.Is(err, fs.ErrPermission) {
-		code = elog.InsufficientPrivilege
-	}
-	return fatal(code, err, "could not access %s \"%s\": %s", what, path, elog.OSReason(err))
+	return fatal(elog.FileAccessCode(err), err, "could not access %s \"%s\": %s", what, path, elog.OSReason(err))
 }
 
 func fatal(code elog.SQLState, cause error, format string, args ...any) *elog.ErrorData {

@@ -76,6 +76,8 @@ type host struct {
 	stopped  chan struct{} // closed when nobody reads events any more
 	exitCode int
 	finished bool
+
+	externalPidFile string // as written; empty: none
 }
 
 // post delivers an event to the loop, from any goroutine.
@@ -91,6 +93,9 @@ func (h *host) setUp() error {
 	h.signals = catchSignals()
 	var err error
 	if h.dir, err = openDataDir(h.opts.DataDir); err != nil {
+		return err
+	}
+	if err := h.lockDirectory(); err != nil {
 		return err
 	}
 	if err := h.readSettings(); err != nil {
@@ -111,7 +116,7 @@ func (h *host) setUp() error {
 		Slots: coreSlots{h.segment.PostmasterSlots()}, Static: static,
 		Auxiliary: plugins.Auxiliaries(),
 	})
-	return nil
+	return h.leaveTraces()
 }
 
 // warnWithoutMonitor tells who has built a host without the server monitor why
@@ -145,13 +150,22 @@ func (h *host) makeSharedMemory() error {
 		return fatal(elog.InsufficientResources, err, "could not create the lifeline: %s", elog.OSReason(err))
 	}
 	h.children = &children{
-		spawner: newSpawner(), segment: h.segment, alarm: h.alarm, dir: h.dir, exe: executable, title: "pgexthost: ",
+		spawner: newSpawner(), segment: h.segment, alarm: h.alarm, dir: h.dir, exe: executable, title: h.title(),
 		lifeline: [2]*os.File{os.NewFile(uintptr(pipe[0]), "lifeline"), os.NewFile(uintptr(pipe[1]), "lifeline")},
 		env:      childEnvironment(), log: h.log, post: h.post,
 		byID: make(map[postmaster.ChildID]*process), records: make([]bool, records),
 	}
 	go h.watchAlarm()
 	return nil
+}
+
+// title is what the titles of the host's processes start with. Mirrors
+// init_ps_display.
+func (h *host) title() string {
+	if cluster := h.store.String(settings.ClusterName); cluster != "" {
+		return "pgexthost: " + cluster + ": "
+	}
+	return "pgexthost: "
 }
 
 // watchAlarm turns the ringing of children into events.
@@ -184,6 +198,7 @@ func (h *host) tearDown() {
 	if h.alarm != nil {
 		_ = h.alarm.Close()
 	}
+	h.removeTraces()
 	if h.dir != nil {
 		h.dir.close()
 	}
@@ -192,7 +207,7 @@ func (h *host) tearDown() {
 // readSettings reads the configuration file and the command line.
 func (h *host) readSettings() error {
 	h.store = guc.NewStore(settings.Definitions()...)
-	conf := guc.ParseFile(h.dir.configFile())
+	conf := settings.ReadFiles(h.dir.configFile())
 	for _, option := range h.opts.Settings {
 		item, err := guc.ParseOption(option)
 		if err != nil {
@@ -230,10 +245,17 @@ func (h *host) configureLog() {
 
 // reload reads the configuration file again, as SIGHUP asks for.
 func (h *host) reload() {
-	for _, report := range h.store.ApplyReload(guc.ParseFile(h.dir.configFile())) {
+	for _, report := range h.store.ApplyReload(settings.ReadFiles(h.dir.configFile())) {
 		h.log.Emit(report)
 	}
 	h.configureLog()
+	h.saveSettings()
+	h.step(h.configured())
+}
+
+// configured tells the core of the settings that it acts upon.
+func (h *host) configured() postmaster.Event {
+	return postmaster.Configured{WorkerStopTimeout: h.store.Duration(settings.WorkerStopTimeout)}
 }
 
 // coreSlots shows the core the slot array in its own terms.

@@ -94,7 +94,7 @@ func TestInitLeavesNothingBehindWhenItFails(t *testing.T) {
 		t.Error("the directory is left")
 	}
 	file := filepath.Join(t.TempDir(), "no", "file")
-	if err := writeFile(file, "x"); elog.CodeOf(err) != elog.SystemError || !strings.Contains(err.Error(), "No such file or directory") {
+	if err := writeFile(file, "x"); elog.CodeOf(err) != elog.UndefinedFile || !strings.Contains(err.Error(), "No such file or directory") {
 		t.Errorf("got %v", err)
 	}
 	// Whatever stands in the way of the rename, the temporary file goes.

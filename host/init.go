@@ -19,6 +19,9 @@ func Init(path, conninfo string) (err error) {
 	if err != nil {
 		return fatal(elog.UndefinedFile, err, "could not determine the absolute path of directory \"%s\": %v", path, err)
 	}
+	if err := checkSocketPath(abs); err != nil {
+		return err
+	}
 	undo, err := claimDirectory(abs)
 	if err != nil {
 		return err
@@ -38,7 +41,7 @@ func claimDirectory(path string) (undo func(), err error) {
 	case err == nil:
 		return func() { _ = os.Remove(path) }, nil
 	case !errors.Is(err, fs.ErrExist):
-		return nil, fatal(elog.CodeOf(err), err, "could not create directory \"%s\": %s", path, elog.OSReason(err))
+		return nil, fatal(elog.FileAccessCode(err), err, "could not create directory \"%s\": %s", path, elog.OSReason(err))
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
@@ -65,7 +68,7 @@ func writeFile(path, text string) (err error) {
 		if err == nil {
 			return nil
 		}
-		return fatal(elog.SystemError, err, "could not write file \"%s\": %s", path, elog.OSReason(err))
+		return fatal(elog.FileAccessCode(err), err, "could not write file \"%s\": %s", path, elog.OSReason(err))
 	}
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

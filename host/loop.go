@@ -14,6 +14,7 @@ import (
 // loop is the server loop: one event at a time into the core, its commands out
 // into the world. Mirrors ServerLoop.
 func (h *host) loop() int {
+	h.step(h.configured())
 	h.step(postmaster.Started{})
 	h.log.Logf(elog.Log, "extension host is ready")
 	done := h.ctx.Done()
@@ -120,6 +121,12 @@ func (h *host) execute(cmd postmaster.Command) {
 		h.children.poke(cmd.Aux)
 	case postmaster.Reload:
 		h.reload()
+	case postmaster.SetStatus:
+		h.setStatus(cmd.Status)
+	case postmaster.CheckLockFile:
+		if !h.recheckLockFile() {
+			h.step(postmaster.LockFileInvalid{})
+		}
 	case postmaster.Exit:
 		h.finished, h.exitCode = true, cmd.Code
 	}

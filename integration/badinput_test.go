@@ -3,10 +3,13 @@ package integration
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/host"
+	"github.com/pgexthost/pgexthost/internal/lockfile"
 	"github.com/pgexthost/pgexthost/plugins"
 )
 
@@ -106,7 +109,7 @@ func TestAHostThatCannotStartSaysWhy(t *testing.T) {
 func expectOnlyConfig(t *testing.T, dir string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 1 {
+	if err != nil || len(entries) != 1 || entries[0].Name() != host.ConfigFileName {
 		t.Errorf("the directory holds %v (%v)", entries, err)
 	}
 }
@@ -120,11 +123,15 @@ func TestDirectoriesThatAreNoneOfOurs(t *testing.T) {
 		"a file":      {func(t *testing.T, dir string) { write(t, dir, "") }, []string{`FATAL:  specified data directory ".*" is not a directory$`}},
 		"empty":       {func(t *testing.T, dir string) { mkdir(t, dir, 0o700) }, []string{`FATAL:  could not access host configuration file ".*/pgexthost.conf": No such file or directory$`, `HINT:  Create a data directory with "pgexthost init`}},
 		"a server's":  {func(t *testing.T, dir string) { mkdir(t, dir, 0o700); write(t, dir+"/PG_VERSION", "15") }, []string{`HINT:  This is a data directory of PostgreSQL itself`}},
+		"too deep":    {func(t *testing.T, dir string) { mkdir(t, dir, 0o700); write(t, dir+"/pgexthost.conf", "") }, []string{`FATAL:  Unix-domain socket path ".*" is too long \(maximum 107 bytes\)$`, `HINT:  Use a data directory with a path of at most 92 bytes`}},
 		"open to all": {func(t *testing.T, dir string) { mkdir(t, dir, 0o777) }, []string{`FATAL:  data directory ".*" has invalid permissions$`, `DETAIL:  Permissions should be u=rwx \(0700\)`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir := filepath.Join(t.TempDir(), "data")
+			dir := filepath.Join(shortTempDir(t), "data")
+			if name == "too deep" {
+				dir += strings.Repeat("x", 100)
+			}
 			tt.prepare(t, dir)
 			h := startHost(t, inDir(dir))
 			for _, line := range tt.says {
@@ -132,6 +139,9 @@ func TestDirectoriesThatAreNoneOfOurs(t *testing.T) {
 			}
 			if code := h.awaitExit(); code != 1 {
 				t.Errorf("exit code %d", code)
+			}
+			if _, err := lockfile.Read(dir); err == nil {
+				t.Error("a lock file is left")
 			}
 		})
 	}

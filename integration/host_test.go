@@ -23,7 +23,7 @@ import (
 
 // limit bounds every wait of these tests. It is generous: it only has to tell
 // "late" from "never".
-const limit = 60 * time.Second
+const limit = 90 * time.Second
 
 // testHost is a host in a process of its own, with its log.
 type testHost struct {
@@ -90,10 +90,22 @@ func whileOpen(pipe *os.File) hostOption {
 
 func newDataDir(t *testing.T, conninfo string) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "host")
+	dir := filepath.Join(shortTempDir(t), "host")
 	if err := host.Init(dir, conninfo); err != nil {
 		t.Fatal(err)
 	}
+	return dir
+}
+
+// shortTempDir is a temporary directory whose path does not hold the name of
+// the test: sockets need room.
+func shortTempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pgx-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }
 

@@ -206,46 +206,6 @@ func TestAFloodOfOtherSignalsDoesNotHideAShutdown(t *testing.T) {
 	}
 }
 
-func TestTheDirectoryIsFreeAgainAfterAKilledHost(t *testing.T) {
-	t.Parallel()
-	h := startHost(t, waiters())
-	h.waitLogCount(`LOG:  w\d waits$`, 3)
-	h.signal(unix.SIGKILL)
-	h.awaitLogEnd()
-	again := startHost(t, waiters(), inDir(h.dir))
-	again.waitLogCount(`LOG:  w\d waits$`, 3)
-	again.stop()
-}
-
-func TestASecondHostIsRefusedUntilTheLastChildIsGone(t *testing.T) {
-	t.Parallel()
-	h := startHost(t, withWorkers(plugins.BackgroundWorker{Name: "frozen", FunctionName: "wait"}))
-	h.waitLog(`LOG:  frozen waits$`)
-	refused := func() {
-		t.Helper()
-		second := startHost(t, inDir(h.dir))
-		if code := second.awaitExit(); code != 1 {
-			t.Errorf("exit code %d", code)
-		}
-		second.waitLog(`FATAL:  data directory ".*" is still in use$`)
-		second.waitLog(`HINT:  `)
-	}
-	refused()
-	// An orphan that can't notice that its host has died keeps the lock.
-	pid := h.children()[0]
-	h.freeze(pid)
-	h.signal(unix.SIGKILL)
-	<-h.exited
-	refused()
-	if err := unix.Kill(pid, unix.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	h.awaitLogEnd()
-	third := startHost(t, inDir(h.dir))
-	third.waitLog(`extension host is ready`)
-	third.stop()
-}
-
 func TestManyHostsDieAtRandomMomentsWithoutOrphans(t *testing.T) {
 	t.Parallel()
 	for i := range 20 {

@@ -62,6 +62,7 @@ func (c *child) runMain(preload []string) error {
 	if c.startup.Worker == nil {
 		return elog.New(elog.Fatal, elog.InternalError, "unable to find bgworker entry")
 	}
+	c.delayStart()
 	if err := c.loader.preloadAll(preload); err != nil {
 		return err
 	}
@@ -70,6 +71,18 @@ func (c *child) runMain(preload []string) error {
 		return err
 	}
 	return c.worker.supervise(entry)
+}
+
+// delayStart gives a developer time to attach a debugger, with SIGTERM, SIGINT
+// and SIGHUP held back. Mirrors what StartBackgroundWorker does for
+// post_auth_delay.
+func (c *child) delayStart() {
+	if delay := c.worker.settings.store.Duration(settings.PostAuthDelay); delay > 0 {
+		select {
+		case <-time.After(delay):
+		case <-c.worker.postmasterDead:
+		}
+	}
 }
 
 // preloadAll loads the libraries of shared_preload_libraries, as every exec'd

@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"github.com/pgexthost/pgexthost/internal/guc"
+	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
@@ -17,7 +18,7 @@ type ownSettings struct {
 // reload reads the files again. What is wrong with them is the postmaster's to
 // tell: it reads the same files, and the children's reports have level DEBUG2.
 func (s *ownSettings) reload() {
-	for _, report := range s.store.ApplyReload(guc.ParseFile(s.configFile)) {
+	for _, report := range s.store.ApplyReload(settings.ReadFiles(s.configFile)) {
 		s.log.Emit(report)
 	}
 	configureLog(s.log, s.store)

@@ -11,16 +11,20 @@ import (
 // lockFileEvery is how often the lock file is looked at.
 const lockFileEvery = time.Minute
 
-// checkLockFile mirrors the look at the lock file that ServerLoop has once a
+// watchLockFile has the lock file looked at. Mirrors what ServerLoop does once a
 // minute.
-func (m *Machine) checkLockFile() {
+func (m *Machine) watchLockFile() {
 	if m.lockFileAt.IsZero() {
 		m.lockFileAt = m.now.Add(lockFileEvery)
 	}
 	if isOver(m.lockFileAt, m.now) {
-		m.lockFileAt = m.now.Add(lockFileEvery)
-		m.emit(CheckLockFile{})
+		m.checkLockFile()
 	}
+}
+
+func (m *Machine) checkLockFile() {
+	m.lockFileAt = m.now.Add(lockFileEvery)
+	m.emit(CheckLockFile{})
 }
 
 // apply gives up the directory: somebody has taken the lock file away, perhaps

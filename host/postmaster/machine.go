@@ -113,7 +113,7 @@ func (m *Machine) Step(now time.Time, ev Event) []Command {
 	m.launchAuxiliaries()
 	m.launchWorkers()
 	m.advanceShutdown()
-	m.checkLockFile()
+	m.watchLockFile()
 	m.announce()
 	m.end()
 	return m.out
@@ -143,6 +143,7 @@ func (ev ReloadRequested) apply(m *Machine) {
 	}
 	m.logf(elog.Log, "received SIGHUP, reloading configuration files")
 	m.emit(Reload{})
+	m.checkLockFile() // the files may be another host's by now
 	for c := range m.allChildren {
 		c.reload = c.pid == 0
 		m.signal(c, sighup)

@@ -142,6 +142,17 @@ func TestSpec15TheLockFileIsCheckedEveryMinute(t *testing.T) {
 	}
 }
 
+// A reload is a reason to look, too: the files that it reads may be another's.
+func TestSpec15TheLockFileIsCheckedAtAReload(t *testing.T) {
+	r := newRig(t)
+	r.pass(30 * time.Second)
+	r.step(postmaster.ReloadRequested{})
+	if r.checks != 1 {
+		t.Errorf("%d checks", r.checks)
+	}
+	r.wantWake(time.Minute)
+}
+
 // SPEC 15: gone or another's.
 func TestSpec15AnInvalidLockFileIsAnImmediateShutdown(t *testing.T) {
 	r := newRig(t, named("w"))

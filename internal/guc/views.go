@@ -4,6 +4,7 @@ package guc
 type Setting struct {
 	Definition     Definition
 	Value          Value
+	Default        Value // the boot value
 	Source         Source
 	File           string // for SourceFile
 	Line           int    // for SourceFile
@@ -14,7 +15,7 @@ type Setting struct {
 func (v *variable) setting() Setting {
 	st := v.state.Load()
 	return Setting{
-		Definition: v.def, Value: st.value, Source: st.source, File: st.file, Line: st.line,
+		Definition: v.def, Value: st.value, Default: v.bootValue, Source: st.source, File: st.file, Line: st.line,
 		PendingRestart: st.pendingRestart, Placeholder: v.placeholder,
 	}
 }

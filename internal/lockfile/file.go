@@ -119,6 +119,9 @@ func (f *File) fill(file *os.File) error {
 // means that the file was left as it was. Mirrors AddToDataDirLockFile.
 func (f *File) SetStatus(s Status) error {
 	f.contents.Status = s
+	if valid, problem := f.Recheck(); !valid {
+		return problem
+	}
 	file, err := os.OpenFile(f.path, os.O_RDWR, 0)
 	if err != nil {
 		return logged(err, "could not open file \"%s\": %s", f.path, elog.OSReason(err))

@@ -217,9 +217,10 @@ func TestRecheckNoticesALostOrReplacedFile(t *testing.T) {
 	if want := fmt.Sprintf("contains wrong PID: 1 instead of %d", os.Getpid()); valid || !strings.Contains(problem.Message, want) {
 		t.Errorf("another's: %v, %v", valid, problem)
 	}
+	expectReport(t, f.SetStatus(Stopping), elog.Log, "", "contains wrong PID", "")
 	f.Remove()
 	if text(t, dir) != "1\n" {
-		t.Error("another's file was removed")
+		t.Error("another's file was changed or removed")
 	}
 	if err := os.Remove(filepath.Join(dir, Name)); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,11 @@
 package settings
 
 import (
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+
 	"github.com/pgexthost/pgexthost/internal/guc"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
@@ -8,13 +13,17 @@ import (
 
 // Names of the settings, for those who read them.
 const (
+	ClusterName        = "cluster_name"
 	DynamicLibraryPath = "dynamic_library_path"
+	ExternalPidFile    = "external_pid_file"
 	LogLinePrefix      = "log_line_prefix"
 	LogMinMessages     = "log_min_messages"
 	MaxParallelWorkers = "max_parallel_workers"
 	MaxWorkerProcesses = "max_worker_processes"
+	PostAuthDelay      = "post_auth_delay"
 	ServerConninfo     = "server_conninfo"
 	SharedPreloadLibs  = "shared_preload_libraries"
+	WorkerStopTimeout  = "worker_stop_timeout"
 )
 
 // Definitions returns the settings of the host, in alphabetical order. The
@@ -22,8 +31,16 @@ const (
 func Definitions() []guc.Definition {
 	return []guc.Definition{
 		{
+			Name: ClusterName, Type: guc.TypeString, Context: guc.Postmaster, Default: "", CheckHook: checkClusterName,
+			ShortDesc: "The name of the host, which is part of its processes' titles.",
+		},
+		{
 			Name: DynamicLibraryPath, Type: guc.TypeString, Context: guc.Sighup, Default: "$libdir",
 			ShortDesc: "Where to look for libraries that are named without a slash.",
+		},
+		{
+			Name: ExternalPidFile, Type: guc.TypeString, Context: guc.Postmaster, Default: "",
+			ShortDesc: "A file to write the postmaster's process id to, beside postmaster.pid.",
 		},
 		{
 			Name: LogLinePrefix, Type: guc.TypeString, Context: guc.Sighup, Default: elog.DefaultLinePrefix,
@@ -43,6 +60,10 @@ func Definitions() []guc.Definition {
 			ShortDesc: "How many background workers may be registered at a time.",
 		},
 		{
+			Name: PostAuthDelay, Type: guc.TypeInt, Context: guc.Backend, Unit: guc.UnitS, Default: "0", Max: math.MaxInt32 / 1_000_000,
+			ShortDesc: "How long each worker waits at its start, for a debugger to be attached.",
+		},
+		{
 			Name: ServerConninfo, Type: guc.TypeString, Context: guc.Sighup, Default: "", Flags: guc.FlagSecret,
 			ShortDesc: "How to reach the PostgreSQL server: a libpq connection string or URI.",
 			LongDesc:  "What it leaves out is taken from PG* variables, the service file and the password file.",
@@ -51,5 +72,40 @@ func Definitions() []guc.Definition {
 			Name: SharedPreloadLibs, Type: guc.TypeString, Context: guc.Postmaster, Default: "",
 			ShortDesc: "Libraries whose Init runs when the host starts, separated by commas.",
 		},
+		{
+			Name: WorkerStopTimeout, Type: guc.TypeInt, Context: guc.Sighup, Unit: guc.UnitS, Default: "0", Max: math.MaxInt32,
+			ShortDesc: "How long a smart or fast shutdown waits for workers before it kills them; 0 is for ever.",
+		},
 	}
+}
+
+// longestClusterName is NAMEDATALEN - 1.
+const longestClusterName = 63
+
+// checkClusterName refuses what would not fit a process title, or break it.
+// PostgreSQL truncates, and replaces by question marks.
+func checkClusterName(v guc.Value) error {
+	name := v.String()
+	if len(name) > longestClusterName {
+		return fmt.Errorf("The name is longer than %d bytes.", longestClusterName) //nolint:staticcheck // the text of a DETAIL
+	}
+	for _, c := range []byte(name) {
+		if c < ' ' || c > '~' {
+			return errors.New("The name must consist of printable ASCII characters.") //nolint:staticcheck // the text of a DETAIL
+		}
+	}
+	return nil
+}
+
+// The files of settings in a data directory.
+const (
+	ConfigFileName     = "pgexthost.conf"
+	AutoConfigFileName = "pgexthost.auto.conf"
+)
+
+// ReadFiles reads the configuration file and, where there is one, the file
+// beside it that overrides it. Mirrors the reading of postgresql.conf and
+// postgresql.auto.conf.
+func ReadFiles(configFile string) guc.Config {
+	return guc.ParseFile(configFile, filepath.Join(filepath.Dir(configFile), AutoConfigFileName))
 }

@@ -1,0 +1,70 @@
+package host
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/pgexthost/pgexthost/internal/lockfile"
+	"github.com/pgexthost/pgexthost/internal/settings"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// leaveTraces writes the files by which others find this host, and learn how it
+// was started and what it runs with. The lock file is there already.
+func (h *host) leaveTraces() error {
+	if err := lockfile.WriteOpts(h.dir.path, commandLine()); err != nil {
+		return err
+	}
+	h.saveSettings()
+	h.writeExternalPidFile()
+	return nil
+}
+
+// commandLine is what "restart" will run again. The program is not resolved
+// through symbolic links, so that a restart runs what they lead to by then.
+func commandLine() lockfile.Opts {
+	program, err := exec.LookPath(os.Args[0])
+	if err == nil {
+		program, err = filepath.Abs(program)
+	}
+	if err != nil {
+		if program, err = os.Executable(); err != nil {
+			program = os.Args[0]
+		}
+	}
+	return lockfile.Opts{Program: program, Args: os.Args[1:]}
+}
+
+// writeExternalPidFile mirrors what PostmasterMain does for external_pid_file: a
+// failure is reported, and the host goes on.
+func (h *host) writeExternalPidFile() {
+	path := h.store.String(settings.ExternalPidFile)
+	if path == "" {
+		return
+	}
+	h.externalPidFile = path
+	err := os.WriteFile(path, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o644) //nolint:gosec // it is for others to read
+	if err != nil {
+		h.log.Emit(elog.New(elog.Log, elog.FileAccessCode(err), "could not write external PID file \"%s\": %s", path, elog.OSReason(err)))
+	}
+}
+
+// removeTraces takes away what must not outlive the host. The lock file goes
+// last, with the directory.
+func (h *host) removeTraces() {
+	if h.externalPidFile != "" {
+		_ = os.Remove(h.externalPidFile)
+	}
+	if h.dir != nil && h.dir.lockFile != nil {
+		removeSettings(h.dir.path)
+	}
+}
+
+// setStatus writes the status line of the lock file.
+func (h *host) setStatus(s lockfile.Status) {
+	if err := h.dir.lockFile.SetStatus(s); err != nil {
+		h.log.Emit(elog.AsErrorData(err, elog.Log))
+	}
+}
