@@ -102,9 +102,12 @@ func (p *Init) MarkGUCPrefixReserved(prefix string) {
 }
 
 // report logs what is wrong with the configuration, once: of preloaded
-// libraries the preload child says it, and other processes keep quiet.
+// libraries the preload child says it, and other processes keep quiet. A value
+// that a hook refuses is another matter: a reload may have brought it after the
+// preload child was gone, and the postmaster, which has no hooks, believes it
+// to be in force.
 func (p *Init) report(e *elog.ErrorData) {
-	if p.preloading && p.collect == nil {
+	if p.preloading && p.collect == nil && !guc.IsHookRefusal(e) {
 		quiet := *e
 		quiet.Level = elog.Debug2
 		e = &quiet

@@ -16,9 +16,12 @@ type ownSettings struct {
 }
 
 // reload reads the files again. What is wrong with them is the postmaster's to
-// tell: it reads the same files, and the children's reports have level DEBUG2.
-func (s *ownSettings) reload() {
-	for _, report := range s.store.ApplyReload(settings.ReadFiles(s.configFile)) {
+// tell: it reads the same files, and the children's reports have level DEBUG2,
+// but for what only they can know.
+func (s *ownSettings) reload() { s.apply(settings.ReadFiles(s.configFile)) }
+
+func (s *ownSettings) apply(conf guc.Config) {
+	for _, report := range s.store.ApplyReload(conf) {
 		s.log.Emit(report)
 	}
 	configureLog(s.log, s.store)

@@ -11,7 +11,7 @@ import (
 // itself has found out. The error, if any, is an *elog.ErrorData of level
 // ERROR. Mirrors SetConfigOption with PGC_INTERNAL and PGC_S_OVERRIDE.
 func (s *Store) Override(name, text string) error {
-	s.writer.Lock()
+	s.lock()
 	defer s.writer.Unlock()
 	if _, problem := s.apply(Item{Name: name, Value: text, Source: SourceOverride}, Internal); problem != nil {
 		return problem
@@ -42,10 +42,10 @@ func (s *Store) set(v *variable, it Item, context Context) (changed bool, proble
 	}
 	// An overridden text is checked all the same: a file that is wrong today
 	// keeps the host from starting on the day the override goes.
-	value, problem := v.def.parse(it.Value)
-	if problem == nil && !utf8.ValidString(it.Value) {
-		problem = notUTF8(v.def.Name)
+	if !utf8.ValidString(it.Value) {
+		return false, notUTF8(v.def.Name)
 	}
+	value, problem := v.def.parse(it.Value)
 	if problem != nil {
 		return false, problem
 	}
@@ -61,6 +61,7 @@ func (s *Store) set(v *variable, it Item, context Context) (changed bool, proble
 			return false, nil
 		}
 	}
+	v.def.assign(value)
 	next := &state{value: value, source: it.Source}
 	next.locate(it)
 	v.state.Store(next)
@@ -117,10 +118,8 @@ func (s *Store) findOrPlace(it Item) (*variable, *elog.ErrorData) {
 	if !validName(it.Name) {
 		return nil, it.at(invalidCustomName(it.Name))
 	}
-	for _, reserved := range s.reserved {
-		if foldName(reserved) == prefix {
-			return nil, it.at(s.suggest(invalidName(it.Name).WithDetail("\"%s\" is a reserved prefix.", reserved), it.Name))
-		}
+	if reserved := s.reservation(prefix); reserved != nil {
+		return nil, it.at(s.suggest(invalidName(it.Name).WithDetail("\"%s\" is a reserved prefix.", reserved.prefix), it.Name))
 	}
 	v := newPlaceholder(it.Name)
 	s.vars.Store(foldName(it.Name), v)

@@ -1,7 +1,6 @@
 package guc
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -15,7 +14,7 @@ import (
 // name is taken; the store is then as before. def may come from a stranger.
 // Mirrors define_custom_variable.
 func (s *Store) Define(def Definition) (reports []*elog.ErrorData, err error) {
-	s.writer.Lock()
+	s.lock()
 	defer s.writer.Unlock()
 	if def.Context == Postmaster && s.running {
 		return nil, elog.New(elog.Fatal, elog.InternalError, "cannot create PGC_POSTMASTER variables after startup")
@@ -31,6 +30,8 @@ func (s *Store) Define(def Definition) (reports []*elog.ErrorData, err error) {
 	if problem != nil {
 		return nil, problem
 	}
+	v.late = s.isLate()
+	v.def.assign(v.bootValue)
 	if old != nil {
 		reports = s.adopt(v, old)
 	}
@@ -62,11 +63,11 @@ func (s *Store) adopt(v, placeholder *variable) []*elog.ErrorData {
 // set from now on: so misspellings come to light. Mirrors
 // MarkGUCPrefixReserved.
 func (s *Store) MarkPrefixReserved(prefix string) []*elog.ErrorData {
-	s.writer.Lock()
+	s.lock()
 	defer s.writer.Unlock()
 	folded := foldName(prefix)
-	if !slices.Contains(s.reserved, prefix) {
-		s.reserved = append(s.reserved, prefix)
+	if s.reservation(folded) == nil {
+		s.reserved = append(s.reserved, reservation{prefix, s.isLate()})
 	}
 	var reports []*elog.ErrorData
 	for _, v := range s.sorted() {

@@ -44,13 +44,29 @@ type Definition struct {
 	LongDesc  string `json:"long_desc,omitempty"`
 	Flags     Flags  `json:"flags,omitempty"`
 
-	// CheckHook, if not nil, may refuse a value that has passed all other
-	// tests, by an error: its text becomes the DETAIL, unless it is an
-	// *elog.ErrorData, whose code, message, detail and hint are then used where
-	// they aren't empty. It runs under the store's writer lock: it may read
-	// settings but must not change any. It doesn't cross process boundaries.
-	// Mirrors GucIntCheckHook and its siblings.
+	// The hooks, each of which may be nil. They don't cross process boundaries.
+	// CheckHook and AssignHook run under the store's writer lock, so one at a
+	// time; ShowHook under none, so maybe several at once. All may read other
+	// settings; the variable's own is at the value before, or isn't there while
+	// it is being defined. A hook that changes a setting panics, or waits for
+	// ever if it leaves that to another goroutine. A panic of a hook goes
+	// through to the caller of the store's method, as an ereport(ERROR) in C
+	// does; the variable keeps its value, and the store stays usable.
+
+	// CheckHook may refuse a value that has passed all other tests, by an error:
+	// its text becomes the DETAIL, unless it is an *elog.ErrorData, whose code,
+	// message, detail and hint are then used where they aren't empty. It is also
+	// asked about values that are not going to be in force, such as those that
+	// need a restart. Unlike PostgreSQL's it can't put another value in the
+	// place of the one it sees: processes without the hook would disagree about
+	// what the variable's value is. Mirrors GucIntCheckHook and its siblings.
 	CheckHook func(Value) error `json:"-"`
+	// AssignHook is told each value just before readers see it: the default,
+	// when the variable is defined and when it is reset, included, and a value
+	// that isn't new, too. Mirrors GucIntAssignHook and its siblings.
+	AssignHook func(Value) `json:"-"`
+	// ShowHook makes what SHOW prints of a value. Mirrors GucShowHook.
+	ShowHook func(Value) string `json:"-"`
 }
 
 // Check returns nil if the definition makes sense, and a report that says what

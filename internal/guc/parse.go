@@ -1,8 +1,6 @@
 package guc
 
 import (
-	"errors"
-	"strconv"
 	"strings"
 
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -35,11 +33,11 @@ func (d *Definition) parse(text string) (Value, *elog.ErrorData) {
 	default:
 		value = Value{typ: TypeString, text: text}
 	}
-	if problem != nil || d.CheckHook == nil {
-		return value, problem
+	if problem == nil {
+		problem = d.check(value)
 	}
-	if err := d.CheckHook(value); err != nil {
-		return Value{}, d.refusedByHook(value, err)
+	if problem != nil {
+		return Value{}, problem
 	}
 	return value, nil
 }
@@ -121,31 +119,5 @@ func (d *Definition) parseEnum(text string) (Value, *elog.ErrorData) {
 func (d *Definition) invalid(text, hint string) *elog.ErrorData {
 	e := elog.New(elog.Error, elog.InvalidParameterValue, "invalid value for parameter \"%s\": \"%s\"", d.Name, text)
 	e.Hint = hint
-	return e
-}
-
-// refusedByHook is the report about a value that the check hook refused. As in
-// call_int_check_hook and its siblings, only texts are quoted.
-func (d *Definition) refusedByHook(value Value, err error) *elog.ErrorData {
-	shown := "\"" + value.String() + "\""
-	switch d.Type {
-	case TypeBool, TypeInt:
-		shown = strconv.FormatInt(value.num, 10)
-	case TypeReal:
-		shown = value.String()
-	}
-	e := elog.New(elog.Error, elog.InvalidParameterValue, "invalid value for parameter \"%s\": %s", d.Name, shown).WithCause(err)
-	var own *elog.ErrorData
-	if !errors.As(err, &own) || own == nil {
-		e.Detail = err.Error()
-		return e
-	}
-	if own.Code != "" {
-		e.Code = own.Code
-	}
-	if own.Message != "" {
-		e.Message = own.Message
-	}
-	e.Detail, e.Hint = own.Detail, own.Hint
 	return e
 }

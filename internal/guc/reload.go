@@ -1,18 +1,22 @@
 package guc
 
 import (
+	"strings"
+
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
 // ApplyReload sets the variables to what the files say after SIGHUP, and those
 // that have gone from the files to their defaults. Items of the command line
 // are passed over: it can't change. It returns all there is to log,
-// conf.Reports included, at LOG in the postmaster and at DEBUG2 in a child. A
-// file that can't be read without error, or a name that doesn't exist, means
-// that nothing is applied; a value that can't be set is passed over. Mirrors
-// ProcessConfigFile(PGC_SIGHUP).
+// conf.Reports included, at LOG in the postmaster and at DEBUG2 in a child,
+// except for what only the child can know, which is at LOG: that a check hook of
+// a library refused a value, and what is wrong with settings of libraries loaded
+// after [Store.EndStartup]. A file that can't be read without error, or a name
+// that doesn't exist, means that nothing is applied; a value that can't be set
+// is passed over. Mirrors ProcessConfigFile(PGC_SIGHUP).
 func (s *Store) ApplyReload(conf Config) []*elog.ErrorData {
-	s.writer.Lock()
+	s.lock()
 	defer s.writer.Unlock()
 	r := reload{store: s, items: lastInFiles(conf.Items), level: elog.Log, badFile: conf.BadFile}
 	if s.isChild {
@@ -44,8 +48,28 @@ type reload struct {
 }
 
 // add reports at the level of this process, whatever the level of e.
-func (r *reload) add(e *elog.ErrorData) {
-	r.reports = append(r.reports, elog.AsErrorData(e, r.level))
+func (r *reload) add(e *elog.ErrorData) { r.addAs(e, r.level) }
+
+func (r *reload) addAs(e *elog.ErrorData, level elog.Level) {
+	r.reports = append(r.reports, elog.AsErrorData(e, level))
+}
+
+// levelFor is the level at which this process reports why a variable can't have
+// the value of the files. A child is quiet about what the postmaster reports as
+// well, but the postmaster has no library's hooks, and knows nothing of
+// libraries that the child has loaded by itself.
+func (r *reload) levelFor(name string, problem *elog.ErrorData) elog.Level {
+	v := r.store.find(name)
+	switch {
+	case v == nil:
+		prefix, _, _ := strings.Cut(foldName(name), ".")
+		if reserved := r.store.reservation(prefix); reserved != nil && reserved.late {
+			return elog.Log
+		}
+	case v.late || isCustom(name) && IsHookRefusal(problem):
+		return elog.Log
+	}
+	return r.level
 }
 
 func (r *reload) addf(format string, args ...any) {
@@ -83,6 +107,11 @@ func (r *reload) reset(mainFile string) {
 			r.badFile = mainFile
 			continue
 		}
+		if problem := v.def.check(v.bootValue); problem != nil {
+			r.addAs(problem, r.levelFor(v.def.Name, problem))
+			continue
+		}
+		v.def.assign(v.bootValue)
 		v.state.Store(&state{value: v.bootValue})
 		if v.placeholder {
 			r.store.vars.Delete(foldName(v.def.Name))
@@ -108,7 +137,7 @@ func (r *reload) set() {
 		changed, problem := r.store.apply(it, Sighup)
 		switch {
 		case problem != nil:
-			r.add(problem)
+			r.addAs(problem, r.levelFor(it.Name, problem))
 			r.badFile = it.File
 		case changed && !r.store.isChild:
 			r.changed(it)

@@ -12,7 +12,7 @@ import (
 // that are right have been applied even then. Mirrors the postmaster's
 // SetConfigOption for -c, and ProcessConfigFile(PGC_POSTMASTER).
 func (s *Store) ApplyStartup(conf Config) []*elog.ErrorData {
-	s.writer.Lock()
+	s.lock()
 	defer s.writer.Unlock()
 	reports := slices.Clone(conf.Reports)
 	for _, it := range conf.Items {

@@ -19,8 +19,8 @@ type Store struct {
 	isChild  bool     // fixed; a child of the postmaster inherits, and is quiet about files
 	vars     sync.Map // folded name -> *variable
 	writer   sync.Mutex
-	running  bool     // guarded by writer; EndStartup was called
-	reserved []string // guarded by writer; prefixes
+	running  bool          // guarded by writer; EndStartup was called
+	reserved []reservation // guarded by writer
 	// defined are the names of all variables, without placeholders: what a
 	// misspelt name could have been meant to be.
 	defined atomic.Pointer[[]string]
@@ -32,6 +32,7 @@ type variable struct {
 	def         Definition
 	bootValue   Value
 	placeholder bool
+	late        bool // see isLate
 	state       atomic.Pointer[state]
 }
 
@@ -57,6 +58,7 @@ func NewStore(defs ...Definition) *Store {
 		if problem != nil {
 			panic(fmt.Sprintf("guc: %v", problem))
 		}
+		v.def.assign(v.bootValue)
 		s.add(v)
 	}
 	return s
@@ -80,10 +82,31 @@ func NewChildStore(inherited []Item, defs ...Definition) (*Store, []*elog.ErrorD
 	return s, reports
 }
 
+// reservation is a prefix that MarkPrefixReserved was called for.
+type reservation struct {
+	prefix string
+	late   bool // see isLate
+}
+
+// reservation returns the one for a folded prefix, or nil.
+func (s *Store) reservation(folded string) *reservation {
+	for i := range s.reserved {
+		if foldName(s.reserved[i].prefix) == folded {
+			return &s.reserved[i]
+		}
+	}
+	return nil
+}
+
+// isLate reports whether what is defined now is known to this process alone: a
+// child that loads a library after the start does so behind the postmaster's
+// back.
+func (s *Store) isLate() bool { return s.isChild && s.running }
+
 // EndStartup says that the variables of context Postmaster are settled: from
 // now on no such variable can be defined.
 func (s *Store) EndStartup() {
-	s.writer.Lock()
+	s.lock()
 	defer s.writer.Unlock()
 	s.running = true
 }

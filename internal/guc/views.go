@@ -20,6 +20,10 @@ func (v *variable) setting() Setting {
 	}
 }
 
+// Show returns the value with its unit, or as the definition's ShowHook wants
+// it. Mirrors ShowGUCOption.
+func (s Setting) Show() string { return s.Definition.show(s.Value) }
+
 // Lookup returns the variable or placeholder of that name.
 func (s *Store) Lookup(name string) (Setting, bool) {
 	v := s.find(name)
@@ -29,7 +33,7 @@ func (s *Store) Lookup(name string) (Setting, bool) {
 	return v.setting(), true
 }
 
-// Show returns a value with its unit, as SHOW does. The error, an
+// Show returns a value as SHOW does, see [Setting.Show]. The error, an
 // *elog.ErrorData of level ERROR, says that there is no such variable. Mirrors
 // GetConfigOptionByName.
 func (s *Store) Show(name string) (string, error) {
@@ -37,7 +41,7 @@ func (s *Store) Show(name string) (string, error) {
 	if v == nil {
 		return "", s.unrecognized(Item{Name: name})
 	}
-	return v.state.Load().value.Show(), nil
+	return v.def.show(v.state.Load().value), nil
 }
 
 // Settings returns all variables and placeholders in the order of their names.
