@@ -2,6 +2,7 @@ package guc
 
 import (
 	"path/filepath"
+	"strings"
 
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -77,7 +78,7 @@ func (p *parser) text(file, text string, depth int) bool {
 		line := lx.line
 		name, value, wrong := statement(&lx, first)
 		if wrong == nil {
-			if !p.statement(Item{Name: name, Value: value, File: file, Line: line, Source: SourceFile}, depth) {
+			if !p.obey(Item{Name: name, Value: value, File: file, Line: line, Source: SourceFile}, depth) {
 				ok = false
 			}
 			continue
@@ -120,13 +121,14 @@ func (p *parser) syntaxError(file string, line int, wrong token) {
 	if wrong.endsLine() {
 		p.report(elog.SyntaxError, "syntax error in file \"%s\" line %d, near end of line", file, line)
 	} else {
-		p.report(elog.SyntaxError, "syntax error in file \"%s\" line %d, near token \"%s\"", file, line, wrong.text)
+		text, _, _ := strings.Cut(wrong.text, "\x00") // the log is a text, and C would stop there
+		p.report(elog.SyntaxError, "syntax error in file \"%s\" line %d, near token \"%s\"", file, line, text)
 	}
 }
 
-// statement obeys an include directive and keeps anything else.
-func (p *parser) statement(it Item, depth int) bool {
-	in := include{name: it.Value, from: it.File, depth: depth + 1}
+// obey obeys an include directive and keeps anything else.
+func (p *parser) obey(it Item, depth int) bool {
+	in := include{name: it.Value, from: it.File, line: it.Line, depth: depth + 1}
 	switch foldName(it.Name) {
 	case "include_dir":
 		return p.directory(in)

@@ -16,6 +16,7 @@ import (
 type include struct {
 	name  string
 	from  string // the file that demands it, empty for the main one
+	line  int    // of the demand
 	depth int    // of nesting, 0 for the main one
 	must  bool   // it is an error if there is none
 }
@@ -31,26 +32,32 @@ func (in include) path() string {
 
 func (in include) isBlank() bool { return strings.Trim(in.name, " \t\r\n") == "" }
 
+// fail reports why what is to be included can't be, and where that was wanted.
+func (p *parser) fail(in include, code elog.SQLState, format string, args ...any) bool {
+	p.report(code, format, args...)
+	if in.from != "" {
+		Item{File: in.from, Line: in.line, Source: SourceFile}.at(p.conf.Reports[len(p.conf.Reports)-1])
+	}
+	return false
+}
+
 // file reads one file. Mirrors ParseConfigFile.
 func (p *parser) file(in include) bool {
 	if in.isBlank() {
-		p.report(elog.InvalidParameterValue, "empty configuration file name: \"%s\"", in.name)
-		return false
+		return p.fail(in, elog.InvalidParameterValue, "empty configuration file name: \"%s\"", in.name)
 	}
 	if in.depth > maxNesting {
-		p.report(elog.ProgramLimitExceeded, "could not open configuration file \"%s\": maximum nesting depth exceeded", in.name)
-		return false
+		return p.fail(in, elog.ProgramLimitExceeded, "could not open configuration file \"%s\": maximum nesting depth exceeded", in.name)
 	}
 	path := in.path()
 	if in.from != "" && path == filepath.Clean(in.from) {
-		p.report(elog.InvalidParameterValue, "configuration file recursion in \"%s\"", in.from)
-		return false
+		return p.fail(in, elog.InvalidParameterValue, "configuration file recursion in \"%s\"", in.from)
 	}
 	if p.opened++; p.opened > maxFiles {
 		// Files that include others twice each double at every level. Once
 		// said is enough.
 		if p.opened == maxFiles+1 {
-			p.report(elog.ProgramLimitExceeded, "could not open configuration file \"%s\": more than %d files are included", path, maxFiles)
+			p.fail(in, elog.ProgramLimitExceeded, "could not open configuration file \"%s\": more than %d files are included", path, maxFiles)
 		}
 		return false
 	}
@@ -62,22 +69,19 @@ func (p *parser) file(in include) bool {
 		p.report(elog.SuccessfulCompletion, "skipping missing configuration file \"%s\"", path)
 		return true
 	}
-	p.report(codeForFileAccess(err), "could not open configuration file \"%s\": %s", path, osMessage(err))
-	return false
+	return p.fail(in, codeForFileAccess(err), "could not open configuration file \"%s\": %s", path, osMessage(err))
 }
 
 // directory reads the files of a directory that end in .conf and aren't
 // hidden, in the order of their names. Mirrors ParseConfigDirectory.
 func (p *parser) directory(in include) bool {
 	if in.isBlank() {
-		p.report(elog.InvalidParameterValue, "empty configuration directory name: \"%s\"", in.name)
-		return false
+		return p.fail(in, elog.InvalidParameterValue, "empty configuration directory name: \"%s\"", in.name)
 	}
 	dir := in.path()
 	names, err := p.files.list(dir)
 	if err != nil {
-		p.report(codeForFileAccess(err), "could not open configuration directory \"%s\": %s", dir, osMessage(err))
-		return false
+		return p.fail(in, codeForFileAccess(err), "could not open configuration directory \"%s\": %s", dir, osMessage(err))
 	}
 	ok := true
 	for _, name := range names {
@@ -87,9 +91,8 @@ func (p *parser) directory(in include) bool {
 		path := filepath.Join(dir, name)
 		isDir, err := p.files.isDir(path)
 		if err != nil {
-			p.report(codeForFileAccess(err), "could not stat file \"%s\": %s", path, osMessage(err))
-			ok = false
-		} else if !isDir && !p.file(include{name: path, from: in.from, depth: in.depth, must: true}) {
+			ok = p.fail(in, codeForFileAccess(err), "could not stat file \"%s\": %s", path, osMessage(err))
+		} else if !isDir && !p.file(include{name: path, from: in.from, line: in.line, depth: in.depth, must: true}) {
 			ok = false
 		}
 	}

@@ -18,7 +18,7 @@ import (
 func (s *Store) ApplyReload(conf Config) []*elog.ErrorData {
 	s.lock()
 	defer s.writer.Unlock()
-	r := reload{store: s, items: lastInFiles(conf.Items), level: elog.Log, badFile: conf.BadFile}
+	r := reload{store: s, items: s.lastInFiles(conf.Items), level: elog.Log, badFile: conf.BadFile}
 	if s.isChild {
 		r.level = elog.Debug2
 	}
@@ -76,12 +76,14 @@ func (r *reload) addf(format string, args ...any) {
 	r.add(elog.New(r.level, elog.SuccessfulCompletion, format, args...))
 }
 
-// checkNames looks for names that no process can accept. Custom ones aren't
-// among them, because not every process knows the same: all processes must
+// cannotExist reports whether no process can accept a name. Custom ones aren't
+// among those, because not every process knows the same, and all processes must
 // agree on whether a file is applied.
+func (s *Store) cannotExist(name string) bool { return s.find(name) == nil && !isCustom(name) }
+
 func (r *reload) checkNames() {
 	for _, it := range r.items {
-		if r.store.find(it.Name) == nil && !isCustom(it.Name) {
+		if r.store.cannotExist(it.Name) {
 			r.add(r.store.unrecognized(it))
 			r.badFile = it.File
 		}

@@ -24,7 +24,7 @@ func (s *Store) ApplyStartup(conf Config) []*elog.ErrorData {
 		}
 	}
 	badFile := conf.BadFile
-	for _, it := range lastInFiles(conf.Items) {
+	for _, it := range s.lastInFiles(conf.Items) {
 		if _, problem := s.apply(it, Postmaster); problem != nil {
 			reports = append(reports, elog.AsErrorData(problem, elog.Log))
 			badFile = it.File
@@ -42,8 +42,9 @@ func containsErrors(level elog.Level, file, consequence string) *elog.ErrorData 
 }
 
 // lastInFiles returns the items of files without those that a later one
-// replaces. What is replaced isn't even looked at.
-func lastInFiles(items []Item) []Item {
+// replaces. What is replaced isn't even looked at, except for names that can't
+// exist: nothing can replace what is no setting.
+func (s *Store) lastInFiles(items []Item) []Item {
 	last := make(map[string]int, len(items))
 	for i, it := range items {
 		if it.Source == SourceFile {
@@ -52,7 +53,7 @@ func lastInFiles(items []Item) []Item {
 	}
 	var kept []Item
 	for i, it := range items {
-		if it.Source == SourceFile && last[foldName(it.Name)] == i {
+		if it.Source == SourceFile && (last[foldName(it.Name)] == i || s.cannotExist(it.Name)) {
 			kept = append(kept, it)
 		}
 	}
