@@ -36,6 +36,7 @@ func (h *host) lockDirectory() error {
 	for waiting := false; ; {
 		err := unix.Flock(int(h.dir.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
+			removeSettings(h.dir.path) // a killed host's
 			h.dir.lockFile, err = lockfile.Create(h.dir.path)
 			return err
 		}

@@ -207,13 +207,9 @@ func (h *host) tearDown() {
 // readSettings reads the configuration file and the command line.
 func (h *host) readSettings() error {
 	h.store = guc.NewStore(settings.Definitions()...)
-	conf := settings.ReadFiles(h.dir.configFile())
-	for _, option := range h.opts.Settings {
-		item, err := guc.ParseOption(option)
-		if err != nil {
-			return err
-		}
-		conf.Items = append(conf.Items, item)
+	conf, err := h.readFiles()
+	if err != nil {
+		return err
 	}
 	var worst *elog.ErrorData
 	for _, report := range h.store.ApplyStartup(conf) {
@@ -236,6 +232,19 @@ func (h *host) readSettings() error {
 	}
 	h.preload = names
 	return nil
+}
+
+// readFiles returns what the configuration files and the command line say.
+func (h *host) readFiles() (guc.Config, error) {
+	conf := settings.ReadFiles(h.dir.configFile())
+	for _, option := range h.opts.Settings {
+		item, err := guc.ParseOption(option)
+		if err != nil {
+			return guc.Config{}, err
+		}
+		conf.Items = append(conf.Items, item)
+	}
+	return conf, nil
 }
 
 func (h *host) configureLog() {

@@ -27,6 +27,20 @@ type registrations struct {
 	workers     []BackgroundWorker
 	definitions []guc.Definition
 	reserved    []string
+
+	checkOnly bool
+	reports   []*elog.ErrorData // if checkOnly
+}
+
+// take keeps a report for the postmaster, if it is there to be told.
+func (r *registrations) take(e *elog.ErrorData) bool {
+	if r == nil || !r.checkOnly {
+		return false
+	}
+	kept := *e
+	kept.Cause = nil // for this process only
+	r.reports = append(r.reports, &kept)
+	return true
 }
 
 // PreloadInProgress reports whether the library is being loaded because
@@ -46,7 +60,9 @@ func (p *Init) PreloadInProgress() bool { return p.preloading }
 func (p *Init) RegisterBackgroundWorker(w BackgroundWorker) {
 	if refusal := p.register(w); refusal != nil {
 		refusal.Level = elog.Log
-		p.log.Emit(refusal)
+		if !p.collect.take(refusal) {
+			p.log.Emit(refusal)
+		}
 	}
 }
 
@@ -107,6 +123,9 @@ func (p *Init) MarkGUCPrefixReserved(prefix string) {
 // preload child was gone, and the postmaster, which has no hooks, believes it
 // to be in force.
 func (p *Init) report(e *elog.ErrorData) {
+	if p.collect.take(e) {
+		return
+	}
 	if p.preloading && p.collect == nil && !guc.IsHookRefusal(e) {
 		quiet := *e
 		quiet.Level = elog.Debug2

@@ -212,7 +212,7 @@ func (c *child) runPreload(names []string) {
 	_ = c.worker.HandleSignal(unix.SIGTERM, func(w *Worker) { w.exit(1) }) // no main could notice its context
 	c.worker.UnblockSignals()
 	store := c.worker.settings.store
-	r := &registrations{limit: store.Int(settings.MaxWorkerProcesses)}
+	r := &registrations{limit: store.Int(settings.MaxWorkerProcesses), checkOnly: c.startup.CheckOnly}
 	c.loader.preload = r
 	result := handshake.PreloadResult{}
 	if err := c.loader.preloadAll(names); err != nil {
@@ -222,7 +222,7 @@ func (c *child) runPreload(names []string) {
 	for i := range r.workers {
 		result.Workers = append(result.Workers, r.workers[i].Descriptor())
 	}
-	result.Settings, result.Reserved = r.definitions, r.reserved
+	result.Settings, result.Reserved, result.Reports = r.definitions, r.reserved, r.reports
 	if err := handshake.Write(c.socket, result); err != nil {
 		c.worker.Logf(elog.Log, "could not report to the postmaster: %v", err)
 		c.worker.exit(1)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -40,6 +41,7 @@ func commands() []command {
 	return []command{
 		{"init", "make a data directory", runInit},
 		{"run", "run the host in the foreground", runRun},
+		{"config", "check or show the settings", runConfig},
 		{"demo", "see worker_spi work, end to end", runDemo},
 	}
 }
@@ -92,12 +94,17 @@ func complain(w io.Writer, err error) {
 	if err == nil || errors.As(err, &status) {
 		return
 	}
-	report := elog.AsErrorData(err, elog.Error)
-	fmt.Fprintf(w, "pgexthost: error: %s\n", report.Message)
-	if report.Detail != "" {
-		fmt.Fprintf(w, "pgexthost: detail: %s\n", report.Detail)
-	}
-	if report.Hint != "" {
-		fmt.Fprintf(w, "pgexthost: hint: %s\n", report.Hint)
+	printReport(w, elog.AsErrorData(err, elog.Error))
+}
+
+// printReport prints a report as PostgreSQL's client programs do.
+func printReport(w io.Writer, report *elog.ErrorData) {
+	level := strings.ToLower(report.Level.String())
+	for _, part := range [...]struct{ label, text string }{
+		{level, report.Message}, {"detail", report.Detail}, {"hint", report.Hint}, {"context", report.Context},
+	} {
+		if part.text != "" {
+			fmt.Fprintf(w, "pgexthost: %s: %s\n", part.label, part.text)
+		}
 	}
 }

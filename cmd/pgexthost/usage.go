@@ -53,18 +53,25 @@ func newFlags(name, synopsis, text string) *pflag.FlagSet {
 
 // parse reads the arguments of a subcommand that takes options only.
 func parse(flags *pflag.FlagSet, args []string) error {
+	rest, err := parseWithArguments(flags, args)
+	if err == nil && len(rest) > 0 {
+		return subcommandError(flags.Name(), "too many command-line arguments (first is \"%s\")", rest[0])
+	}
+	return err
+}
+
+// parseWithArguments reads the options of a subcommand, and returns its other
+// arguments.
+func parseWithArguments(flags *pflag.FlagSet, args []string) ([]string, error) {
 	err := flags.Parse(args)
 	if help, _ := flags.GetBool("help"); help || errors.Is(err, pflag.ErrHelp) { // it knows -h by itself
 		flags.Usage()
-		return pflag.ErrHelp
+		return nil, pflag.ErrHelp
 	}
 	if err != nil {
-		return subcommandError(flags.Name(), "%v", err)
+		return nil, subcommandError(flags.Name(), "%v", err)
 	}
-	if flags.NArg() > 0 {
-		return subcommandError(flags.Name(), "too many command-line arguments (first is \"%s\")", flags.Arg(0))
-	}
-	return nil
+	return flags.Args(), nil
 }
 
 func usageError(format string, args ...any) error {

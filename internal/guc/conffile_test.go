@@ -144,6 +144,7 @@ func TestFurtherFilesComeLastAndMayBeMissing(t *testing.T) {
 	if got := settings(c); !slices.Equal(got, []string{"a=1@1", "a=2@1"}) || c.BadFile != auto || c.File != path {
 		t.Errorf("got %q, bad file %s, file %s", got, c.BadFile, c.File)
 	}
+	wantReports(t, c.Reports, `LOG 42601: syntax error in file "`+auto+`" line 2, near token "?"`)
 }
 
 func TestIncludeErrors(t *testing.T) {

@@ -66,7 +66,9 @@ func (p *parser) file(in include) bool {
 	case err == nil:
 		return p.text(path, text, in.depth)
 	case !in.must && errors.Is(err, fs.ErrNotExist):
-		p.report(elog.SuccessfulCompletion, "skipping missing configuration file \"%s\"", path)
+		if in.from != "" { // a file that nobody asked for is not missed
+			p.report(elog.SuccessfulCompletion, "skipping missing configuration file \"%s\"", path)
+		}
 		return true
 	}
 	return p.fail(in, codeForFileAccess(err), "could not open configuration file \"%s\": %s", path, osMessage(err))

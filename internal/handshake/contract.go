@@ -41,6 +41,7 @@ type Startup struct {
 	Preload    []string          // shared_preload_libraries, split
 	Settings   []guc.Item        // what differs from the defaults, as the postmaster has it
 	ConfigFile string            // the file to read again on SIGHUP
+	CheckOnly  bool              // of a preload child: report what there is to log, and don't log it
 }
 
 // Hello is the child's answer: what it was built with, or why it can't go on.
@@ -59,4 +60,5 @@ type PreloadResult struct {
 	Settings []guc.Definition
 	Reserved []string // prefixes of MarkGUCPrefixReserved
 	Error    *elog.ErrorData
+	Reports  []*elog.ErrorData // with CheckOnly: what is wrong with settings and registrations
 }

@@ -1,0 +1,98 @@
+package host
+
+import (
+	"context"
+	"io"
+
+	"github.com/pgexthost/pgexthost/internal/guc"
+	"github.com/pgexthost/pgexthost/internal/handshake"
+	"github.com/pgexthost/pgexthost/internal/settings"
+	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
+)
+
+// Inspection is what the configuration of a data directory amounts to.
+type Inspection struct {
+	Settings []Setting // in the order of their names
+	// Problems are what a host would log about the configuration at its start,
+	// and no more than that: at ERROR if the start would fail.
+	Problems []*elog.ErrorData
+}
+
+// Inspect reads the configuration as a host would that is started now, and runs
+// the Init of each library of shared_preload_libraries in a process of its own,
+// as a host does. Nothing is changed in the data directory, and a host may be
+// running in it. The error, an *elog.ErrorData, says that it is no data
+// directory, or that ctx has ended.
+//
+// The program that calls it must be able to be a host: see [Run].
+func Inspect(ctx context.Context, opts Options) (*Inspection, error) {
+	h := &host{ctx: ctx, opts: opts, log: elog.NewLogger(io.Discard), events: make(chan any, 64), stopped: make(chan struct{})}
+	defer h.tearDown()
+	var err error
+	if h.dir, err = openDataDir(opts.DataDir); err != nil {
+		return nil, err
+	}
+	i := &Inspection{}
+	if err := i.readSettings(h); err != nil {
+		return nil, err
+	}
+	if err := i.preload(h); err != nil {
+		return nil, err
+	}
+	i.Settings = describe(h.store)
+	return i, nil
+}
+
+// readSettings applies what the files and the command line say.
+func (i *Inspection) readSettings(h *host) error {
+	h.store = guc.NewStore(settings.Definitions()...)
+	conf, err := h.readFiles()
+	if err != nil {
+		return err
+	}
+	for _, report := range h.store.ApplyStartup(conf) {
+		switch {
+		case report.Code == elog.ConfigFileError: // sums up the others
+		case report.Code == elog.SuccessfulCompletion:
+			i.Problems = append(i.Problems, elog.AsErrorData(report, elog.Log))
+		default:
+			i.Problems = append(i.Problems, elog.AsErrorData(report, elog.Error))
+		}
+	}
+	names, err := plugins.SplitLibraries(h.store.String(settings.SharedPreloadLibs), settings.SharedPreloadLibs)
+	if err != nil {
+		i.Problems = append(i.Problems, elog.AsErrorData(err, elog.Warning)) // a host would go on without any
+	}
+	h.preload = names
+	return nil
+}
+
+// preload has the libraries define their settings.
+func (i *Inspection) preload(h *host) error {
+	if len(h.preload) == 0 {
+		return nil
+	}
+	if err := h.makeSharedMemory(); err != nil {
+		return err
+	}
+	h.children.start(preloadChild, shmem.ProcPreload, "config check",
+		handshake.Startup{Preload: h.preload, Settings: h.store.Items(), ConfigFile: h.dir.configFile(), CheckOnly: true})
+	result, err := h.awaitPreload()
+	switch {
+	case h.ctx.Err() != nil:
+		return err
+	case err == nil:
+		i.Problems = append(i.Problems, result.Reports...)
+		if result.Error == nil {
+			_, err = h.acceptPreload(result)
+		} else {
+			err = result.Error
+		}
+	}
+	if err != nil {
+		i.Problems = append(i.Problems, elog.AsErrorData(err, elog.Error))
+	}
+	return nil
+}
