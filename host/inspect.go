@@ -53,9 +53,9 @@ func (i *Inspection) readSettings(h *host) error {
 		return err
 	}
 	for _, report := range h.store.ApplyStartup(conf) {
-		switch {
-		case report.Code == elog.ConfigFileError: // sums up the others
-		case report.Code == elog.SuccessfulCompletion:
+		switch report.Code {
+		case elog.ConfigFileError: // sums up the others
+		case elog.SuccessfulCompletion:
 			i.Problems = append(i.Problems, elog.AsErrorData(report, elog.Log))
 		default:
 			i.Problems = append(i.Problems, elog.AsErrorData(report, elog.Error))
