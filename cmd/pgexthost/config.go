@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"strings"
@@ -53,15 +54,16 @@ func runConfigCheck(ctx context.Context, args []string) error {
 		"Reads the configuration files and runs the Init of each preloaded library, as a\n"+
 			"host would that is started now, and tells what is wrong. The host, if it runs, is\n"+
 			"not disturbed. The exit code is 0 if the configuration is as it should be.")
-	dir := dataDirFlag(flags)
+	var dir string
+	dataDirFlag(flags, &dir)
 	settings := settingsFlag(flags)
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	if err := requireDataDir(flags, *dir); err != nil {
+	if err := requireDataDir(flags, dir); err != nil {
 		return err
 	}
-	found, err := host.Inspect(ctx, host.Options{DataDir: *dir, Settings: *settings})
+	found, err := host.Inspect(ctx, host.Options{DataDir: dir, Settings: *settings})
 	if err != nil {
 		return err
 	}
@@ -73,8 +75,8 @@ func runConfigCheck(ctx context.Context, args []string) error {
 	if bad {
 		return exitStatus(1)
 	}
-	fmt.Printf("The configuration of %s is valid.\n", *dir)
-	running, _, err := runningSettings(*dir)
+	fmt.Printf("The configuration of %s is valid.\n", dir)
+	running, _, err := runningSettings(dir)
 	if err != nil {
 		return nil // what a host makes of it that does not run, we have seen
 	}
@@ -107,20 +109,21 @@ func runConfigShow(ctx context.Context, args []string) error {
 		"Shows the settings with which the host runs: value, context and source of each,\n"+
 			"and whether a change waits for a restart. If the host does not run, shows those\n"+
 			"with which it would start. With NAMEs, shows these settings in full.")
-	dir := dataDirFlag(flags)
+	var dir string
+	dataDirFlag(flags, &dir)
 	settings := settingsFlag(flags)
 	asJSON := flags.Bool("json", false, "print a JSON array")
-	names, err := parseWithArguments(flags, args)
+	if err := parseWithArguments(flags, args, math.MaxInt); err != nil {
+		return err
+	}
+	if err := requireDataDir(flags, dir); err != nil {
+		return err
+	}
+	all, err := currentSettings(ctx, dir, *settings)
 	if err != nil {
 		return err
 	}
-	if err := requireDataDir(flags, *dir); err != nil {
-		return err
-	}
-	all, err := currentSettings(ctx, *dir, *settings)
-	if err != nil {
-		return err
-	}
+	names := flags.Args()
 	if all, err = selectSettings(all, names); err != nil {
 		return err
 	}

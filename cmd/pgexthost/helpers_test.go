@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -44,4 +47,44 @@ func waitFor(t *testing.T, r io.Reader, text string) {
 			return
 		}
 	}
+}
+
+// program is a command on the directory, to be run in a way of its own.
+func (d hostDir) program(command string, args ...string) *exec.Cmd {
+	return program(append([]string{command, "-D", d.path}, args...)...)
+}
+
+func runToEnd(t *testing.T, cmd *exec.Cmd) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
+		t.Fatal(err)
+	}
+	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// watchOutput runs a command to its end and calls then once it has said text on
+// its standard output.
+func watchOutput(t *testing.T, cmd *exec.Cmd, text string, then func()) result {
+	t.Helper()
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }() // if the test ends early
+	waitFor(t, stdout, text)
+	then()
+	rest, err := io.ReadAll(stdout)
+	if err != nil {
+		t.Error(err)
+	}
+	_ = cmd.Wait()
+	return result{cmd.ProcessState.ExitCode(), text + string(rest), stderr.String()}
 }

@@ -37,13 +37,39 @@ type command struct {
 	run     func(ctx context.Context, args []string) error
 }
 
-func commands() []command {
-	return []command{
-		{"init", "make a data directory", runInit},
-		{"run", "run the host in the foreground", runRun},
-		{"config", "check or show the settings", runConfig},
-		{"demo", "see worker_spi work, end to end", runDemo},
+// commandGroup is a group of subcommands in the list that --help shows.
+type commandGroup struct {
+	title    string
+	commands []command
+}
+
+func commandGroups() []commandGroup {
+	return []commandGroup{
+		{"Begin", []command{
+			{"init", "make a data directory", runInit},
+			{"demo", "see worker_spi work, end to end", runDemo},
+		}},
+		{"Run a host", []command{
+			{"run", "run the host in the foreground", runRun},
+			{"start", "start the host in the background", runStart},
+			{"stop", "stop the host", runStop},
+			{"restart", "stop the host and start it again, with the same options", runRestart},
+			{"reload", "make the host read its configuration file again", runReload},
+			{"status", "say whether the host runs", runStatus},
+			{"kill", "send a signal to a process", runKill},
+		}},
+		{"Look into one", []command{
+			{"config", "check or show the settings", runConfig},
+		}},
 	}
+}
+
+func commands() []command {
+	var all []command
+	for _, g := range commandGroups() {
+		all = append(all, g.commands...)
+	}
+	return all
 }
 
 // run is the whole program, save for the exit code.
@@ -79,11 +105,14 @@ func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)
 
 func exitCode(err error) int {
 	var status exitStatus
+	var words *ctlError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &status):
 		return int(status)
+	case errors.As(err, &words):
+		return words.status
 	}
 	return 1
 }
@@ -92,6 +121,10 @@ func exitCode(err error) int {
 func complain(w io.Writer, err error) {
 	var status exitStatus
 	if err == nil || errors.As(err, &status) {
+		return
+	}
+	if words, ok := errors.AsType[*ctlError](err); ok {
+		warn("%s", words.text)
 		return
 	}
 	printReport(w, elog.AsErrorData(err, elog.Error))

@@ -3,7 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,14 +15,20 @@ import (
 	"github.com/pgexthost/pgexthost/internal/version"
 )
 
-// asProgram makes the test binary the program itself.
+// asProgram makes the test binary the program itself. The value is the pid of
+// the test, by which all processes that stem from it are known.
 const asProgram = "PGEXTHOST_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
-		main()
+		beProgram()
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if orphans := endOrphans(); orphans != "" {
+		fmt.Fprintf(os.Stderr, "the tests have left processes behind:\n%s", orphans)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // result is what a finished program leaves.
@@ -33,20 +39,12 @@ type result struct {
 
 func pgexthost(t *testing.T, args ...string) result {
 	t.Helper()
-	cmd := program(args...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
-	}
-	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+	return runToEnd(t, program(args...))
 }
 
 func program(args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(os.Environ(), asProgram+"=1", "PGEXTHOST_DATA=")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", asProgram, os.Getpid()), "PGEXTHOST_DATA=", "PGCTLTIMEOUT=60")
 	return cmd
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -16,9 +17,7 @@ const usage = `pgexthost runs PostgreSQL background workers, written in Go, outs
 Usage:
   pgexthost COMMAND [OPTION]...
 
-Commands:
-%s
-Options:
+%sOptions:
   -V, --version   show the version and exit
   -?, --help      show this help and exit; after a COMMAND, that command's
 
@@ -28,14 +27,20 @@ To see it work, without setting up anything:
 To run the example worker_spi beside your own server:
   pgexthost init -D mydir --server "host=localhost dbname=postgres"
   pgexthost run -D mydir -c shared_preload_libraries=worker_spi
+
+start, stop, restart, reload, status and kill work as those of pg_ctl do.
 `
 
 func printUsage(w io.Writer) {
-	var list string
-	for _, c := range commands() {
-		list += fmt.Sprintf("  %-15s %s\n", c.name, c.summary)
+	var list strings.Builder
+	for _, g := range commandGroups() {
+		fmt.Fprintf(&list, "%s:\n", g.title)
+		for _, c := range g.commands {
+			fmt.Fprintf(&list, "  %-15s %s\n", c.name, c.summary)
+		}
+		list.WriteByte('\n')
 	}
-	fmt.Fprintf(w, usage, list)
+	fmt.Fprintf(w, usage, list.String())
 }
 
 // newFlags returns the flag set of a subcommand, which prints text and its
@@ -53,25 +58,24 @@ func newFlags(name, synopsis, text string) *pflag.FlagSet {
 
 // parse reads the arguments of a subcommand that takes options only.
 func parse(flags *pflag.FlagSet, args []string) error {
-	rest, err := parseWithArguments(flags, args)
-	if err == nil && len(rest) > 0 {
-		return subcommandError(flags.Name(), "too many command-line arguments (first is \"%s\")", rest[0])
-	}
-	return err
+	return parseWithArguments(flags, args, 0)
 }
 
-// parseWithArguments reads the options of a subcommand, and returns its other
-// arguments.
-func parseWithArguments(flags *pflag.FlagSet, args []string) ([]string, error) {
+// parseWithArguments is parse for a subcommand that takes up to limit arguments
+// beside its options.
+func parseWithArguments(flags *pflag.FlagSet, args []string, limit int) error {
 	err := flags.Parse(args)
 	if help, _ := flags.GetBool("help"); help || errors.Is(err, pflag.ErrHelp) { // it knows -h by itself
 		flags.Usage()
-		return nil, pflag.ErrHelp
+		return pflag.ErrHelp
 	}
 	if err != nil {
-		return nil, subcommandError(flags.Name(), "%v", err)
+		return subcommandError(flags.Name(), "%v", err)
 	}
-	return flags.Args(), nil
+	if flags.NArg() > limit {
+		return subcommandError(flags.Name(), "too many command-line arguments (first is \"%s\")", flags.Arg(limit))
+	}
+	return nil
 }
 
 func usageError(format string, args ...any) error {
@@ -83,8 +87,9 @@ func subcommandError(name, format string, args ...any) error {
 }
 
 // dataDirFlag adds -D, which PGEXTHOST_DATA can stand in for.
-func dataDirFlag(flags *pflag.FlagSet) *string {
-	return flags.StringP("pgdata", "D", os.Getenv("PGEXTHOST_DATA"), "the host's data directory `DIR` (default: $PGEXTHOST_DATA)")
+func dataDirFlag(flags *pflag.FlagSet, dir *string) {
+	flags.StringVarP(dir, "pgdata", "D", os.Getenv("PGEXTHOST_DATA"), "the host's data directory `DIR` (default: $PGEXTHOST_DATA)")
+	flags.Lookup("pgdata").DefValue = "" // the text says it already
 }
 
 func requireDataDir(flags *pflag.FlagSet, dir string) error {
