@@ -72,14 +72,9 @@ func (d hostDir) logged(t *testing.T) string {
 // before all that it has said is written.
 func (d hostDir) wantLogged(t *testing.T, text string) {
 	t.Helper()
-	deadline, pause := time.After(limit), time.NewTicker(10*time.Millisecond)
-	defer pause.Stop()
-	for !strings.Contains(d.logged(t), text) {
-		select {
-		case <-pause.C:
-		case <-deadline:
-			t.Fatalf("the log does not say %q:\n%s", text, d.logged(t))
-		}
+	eventually(t, fmt.Sprintf("the log says %q", text), func() bool { return strings.Contains(d.logged(t), text) })
+	if t.Failed() {
+		t.Log(d.logged(t))
 	}
 }
 

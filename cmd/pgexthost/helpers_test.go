@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 )
 
 // shortTempDir is a temporary directory with a path short enough for sockets,
@@ -87,4 +88,19 @@ func watchOutput(t *testing.T, cmd *exec.Cmd, text string, then func()) result {
 	}
 	_ = cmd.Wait()
 	return result{cmd.ProcessState.ExitCode(), text + string(rest), stderr.String()}
+}
+
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, isSo func() bool) {
+	t.Helper()
+	deadline, pause := time.After(limit), time.NewTicker(10*time.Millisecond)
+	defer pause.Stop()
+	for !isSo() {
+		select {
+		case <-pause.C:
+		case <-deadline:
+			t.Errorf("not so after %v: %s", limit, what)
+			return
+		}
+	}
 }
