@@ -63,6 +63,25 @@ func TestTheDataDirectoryMayBeRelative(t *testing.T) {
 	d.control(t, "status").want(t, 0, "\"run\" \"-D\" \""+d.path+"\"", "")
 }
 
+func TestAHostIsKnownByTheNameThatItWasStartedBy(t *testing.T) {
+	d := newHostDir(t)
+	link := filepath.Join(filepath.Dir(d.path), "current")
+	if err := os.Symlink(os.Args[0], link); err != nil {
+		t.Fatal(err)
+	}
+	cmd := d.program("start", "-l", d.log)
+	cmd.Path, cmd.Args[0] = link, "current"
+	cmd.Env = append(cmd.Env, "PATH="+filepath.Dir(link))
+	runToEnd(t, cmd).exactly(t, 0, startedText, "")
+	d.control(t, "status").want(t, 0, "\n"+link+" \"run\"", "") // a new version may stand there by the next restart
+
+	d.control(t, "stop").exactly(t, 0, stoppedText, "")
+	other := d.program("start", "-l", d.log)
+	other.Args[0] = "sh" // a program of that name is not this one
+	runToEnd(t, other).exactly(t, 0, startedText, "")
+	d.control(t, "status").want(t, 0, " \"run\"", "")
+}
+
 func TestWithoutALogTheHostWritesWhereStartDoes(t *testing.T) {
 	d := newHostDir(t)
 	out, err := os.OpenFile(d.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -111,7 +130,7 @@ func TestASecondHostIsRefused(t *testing.T) {
 	p := d.start(t)
 	d.control(t, "start", "-l", d.log).exactly(t, 1, "waiting for server to start... stopped waiting\n",
 		"pgexthost: another server might be running; trying to start server anyway\n"+examine)
-	d.wantLogged(t, "FATAL:  ")
+	d.wantLogged(t, "FATAL:  lock file \""+d.path+"/postmaster.pid\" already exists")
 	expectAlive(t, p)
 	if again := d.holder(t); again.Pid != p.Pid {
 		t.Errorf("the lock file has pid %d, want %d", again.Pid, p.Pid)
