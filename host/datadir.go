@@ -41,6 +41,16 @@ func openDataDir(path string) (*dataDir, error) {
 
 func (d *dataDir) configFile() string { return filepath.Join(d.path, ConfigFileName) }
 
+// setUmask makes files that the host and its children create as private as the
+// directory is. Mirrors the umask that PostmasterMain sets.
+func (d *dataDir) setUmask() {
+	mask := 0o077
+	if st, err := os.Stat(d.path); err == nil && st.Mode().Perm()&0o050 == 0o050 {
+		mask = 0o027
+	}
+	_ = unix.Umask(mask)
+}
+
 func (d *dataDir) close() {
 	if d.lockFile != nil {
 		d.lockFile.Remove() // while the lock still keeps others from making theirs

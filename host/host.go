@@ -95,6 +95,7 @@ func (h *host) setUp() error {
 	if h.dir, err = openDataDir(h.opts.DataDir); err != nil {
 		return err
 	}
+	h.dir.setUmask()
 	if err := h.lockDirectory(); err != nil {
 		return err
 	}

@@ -45,7 +45,10 @@ func (h *host) writeExternalPidFile() {
 		return
 	}
 	h.externalPidFile = path
-	err := os.WriteFile(path, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o644) //nolint:gosec // it is for others to read
+	err := os.WriteFile(path, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600)
+	if err == nil {
+		err = os.Chmod(path, 0o644) //nolint:gosec // it is for others to read, whatever the umask is
+	}
 	if err != nil {
 		h.log.Emit(elog.New(elog.Log, elog.FileAccessCode(err), "could not write external PID file \"%s\": %s", path, elog.OSReason(err)))
 	}

@@ -284,3 +284,27 @@ func fill(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 }
+
+// Whatever the umask of who starts it, the host and its workers leave no files
+// for strangers.
+func TestFilesAreAsPrivateAsTheDirectory(t *testing.T) {
+	t.Parallel()
+	for mode, umask := range map[os.FileMode]string{0o700: "0077", 0o750: "0027"} {
+		t.Run(fmt.Sprintf("%o", mode), func(t *testing.T) {
+			t.Parallel()
+			dir := newDataDir(t, "")
+			if err := os.Chmod(dir, mode); err != nil {
+				t.Fatal(err)
+			}
+			h := startHost(t, inDir(dir), withWorkers(plugins.BackgroundWorker{Name: "w", FunctionName: "wait"}))
+			h.waitLog(`LOG:  w waits$`)
+			for _, pid := range append(h.children(), h.pid()) {
+				status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+				if err != nil || !strings.Contains(string(status), "\nUmask:\t"+umask+"\n") {
+					t.Errorf("process %d: %v\n%s", pid, err, status)
+				}
+			}
+			h.stop()
+		})
+	}
+}

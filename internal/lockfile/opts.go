@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/pgexthost/pgexthost/internal/shellwords"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
@@ -23,11 +24,7 @@ type Opts struct {
 // which takes no notice of quotes inside arguments.
 func (o Opts) String() string {
 	var b strings.Builder
-	if o.Program == "" || strings.ContainsAny(o.Program, " \t\n'\"\\$`*?[#~&;<>()|!") {
-		writeQuoted(&b, o.Program)
-	} else {
-		b.WriteString(o.Program)
-	}
+	b.WriteString(shellwords.Quote(o.Program))
 	for _, arg := range o.Args {
 		b.WriteByte(' ')
 		writeQuoted(&b, arg)
@@ -71,41 +68,9 @@ func ReadOpts(dir string) (Opts, error) {
 	if err != nil {
 		return Opts{}, elog.New(elog.Error, elog.FileAccessCode(err), "could not read file \"%s\": %s", path, elog.OSReason(err)).WithCause(err)
 	}
-	words, ok := splitQuoted(strings.TrimSuffix(string(text), "\n"))
-	if !ok || len(words) == 0 {
-		return Opts{}, elog.New(elog.Error, elog.InternalError, "option file \"%s\" must have exactly one command line", path)
+	words, err := shellwords.Split(string(text))
+	if err != nil || len(words) == 0 {
+		return Opts{}, elog.New(elog.Error, elog.InternalError, "option file \"%s\" must have exactly one command line", path).WithCause(err)
 	}
 	return Opts{Program: words[0], Args: words[1:]}, nil
-}
-
-// splitQuoted is the inverse of Opts.String.
-func splitQuoted(line string) (words []string, ok bool) {
-	for line = strings.TrimLeft(line, " "); line != ""; line = strings.TrimLeft(line, " ") {
-		var word string
-		if line[0] == '"' {
-			if word, line, ok = unquote(line[1:]); !ok || line != "" && line[0] != ' ' {
-				return nil, false
-			}
-		} else {
-			word, line, _ = strings.Cut(line, " ")
-		}
-		words = append(words, word)
-	}
-	return words, true
-}
-
-func unquote(s string) (word, rest string, ok bool) {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '"':
-			return b.String(), s[i+1:], true
-		case '\\':
-			if i++; i == len(s) {
-				return "", "", false
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return "", "", false
 }
