@@ -248,10 +248,7 @@ func (h *host) readFiles() (guc.Config, error) {
 	return conf, nil
 }
 
-func (h *host) configureLog() {
-	threshold, _ := elog.ParseLevel(h.store.Enum(settings.LogMinMessages))
-	h.log.Configure(h.store.String(settings.LogLinePrefix), threshold)
-}
+func (h *host) configureLog() { settings.ConfigureLog(h.log, h.store) }
 
 // reload reads the configuration file again, as SIGHUP asks for.
 func (h *host) reload() {

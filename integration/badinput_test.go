@@ -192,7 +192,7 @@ func TestAWorkerWhoseFunctionIsNotFound(t *testing.T) {
 			h := startHost(t, withWorkers(tt.worker))
 			h.waitLog(tt.says)
 			h.waitLog(`LOG:  background worker "lost" \(PID \d+\) exited with exit code 1$`)
-			h.waitLog(`DEBUG1:  unregistering background worker "lost"`)
+			h.waitLog(`DEBUG:  unregistering background worker "lost"`)
 			h.stop()
 		})
 	}
@@ -237,7 +237,7 @@ func TestRefusedRegistrationsAreSkipped(t *testing.T) {
 	}
 	h.stop()
 	// The last registered starts first.
-	starts := h.waitLogCount(`DEBUG1:  starting background worker process "(\w+)"`, 2)
+	starts := h.waitLogCount(`DEBUG:  starting background worker process "(\w+)"`, 2)
 	if len(starts) != 2 || starts[0][1] != "second" || starts[1][1] != "first" {
 		t.Errorf("got %v", starts)
 	}

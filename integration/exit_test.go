@@ -27,13 +27,13 @@ func TestWorkerEnds(t *testing.T) {
 		exit     string // the postmaster's line about it
 		again    bool   // it is started again
 	}{
-		{"return_nil", ``, `DEBUG1:  background worker "kind" \(PID %s\) exited with exit code 0$`, false},
+		{"return_nil", ``, `DEBUG:  background worker "kind" \(PID %s\) exited with exit code 0$`, false},
 		{"return_error", `ERROR:  something failed \(SQLSTATE XX000\)$`, exit1, true},
 		{"return_sqlstate", `ERROR:  could not do it: no such thing \(SQLSTATE 42704\)$`, exit1, true},
 		{"panic", `ERROR:  panic: at the disco \(SQLSTATE XX000\)$`, exit1, true},
 		{"goexit", `ERROR:  the worker's main function called runtime\.Goexit`, exit1, true},
 		{"panic_elsewhere", `^panic: in another goroutine`, exit2, true},
-		{"exit_0", ``, `DEBUG1:  background worker "kind" \(PID %s\) exited with exit code 0$`, false},
+		{"exit_0", ``, `DEBUG:  background worker "kind" \(PID %s\) exited with exit code 0$`, false},
 		{"exit_1", ``, exit1, true},
 		{"exit_7", ``, `LOG:  background worker "kind" \(PID %s\) exited with exit code 7$`, true},
 		{"log_fatal", `the log package says goodbye`, exit1, true},
@@ -49,7 +49,7 @@ func TestWorkerEnds(t *testing.T) {
 			if tt.again {
 				h.waitLogCount(`background worker "kind" \(PID \d+\) exited`, 3)
 			} else {
-				h.waitLog(`DEBUG1:  unregistering background worker "a worker"`)
+				h.waitLog(`DEBUG:  unregistering background worker "a worker"`)
 			}
 			h.stop()
 			if n := h.count(`starting background worker process "a worker"`); !tt.again && n != 1 {
@@ -65,7 +65,7 @@ func TestAWorkerThatNeverRestartsIsForgottenWhateverWayItEnds(t *testing.T) {
 			t.Parallel()
 			h := startHost(t, withWorkers(plugins.BackgroundWorker{Name: "once", FunctionName: function, RestartTime: plugins.NeverRestart}))
 			h.waitLog(`background worker "once" \(PID \d+\) exited`)
-			h.waitLog(`DEBUG1:  unregistering background worker "once"`)
+			h.waitLog(`DEBUG:  unregistering background worker "once"`)
 			h.stop()
 			if n := h.count(`starting background worker process "once"`); n != 1 {
 				t.Errorf("it was started %d times", n)
@@ -123,7 +123,7 @@ func TestAWorkerClaimedAtRunTimeIsStarted(t *testing.T) {
 	t.Parallel()
 	h := startHost(t, withWorkers(plugins.BackgroundWorker{Name: "claimer", FunctionName: "claim"}))
 	h.waitLog(`LOG:  claimer has claimed slot 1, generation 1$`)
-	h.waitLog(`DEBUG1:  registering background worker "claimed"$`)
+	h.waitLog(`DEBUG:  registering background worker "claimed"$`)
 	h.waitLog(`LOG:  claimed waits$`)
 	h.stop()
 }

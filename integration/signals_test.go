@@ -64,7 +64,7 @@ func TestAWorkerWithItsOwnSigtermHandlerChoosesItsExit(t *testing.T) {
 	))
 	h.waitLogCount(`LOG:  (good|bad) waits$`, 2)
 	h.stop()
-	h.waitLog(`DEBUG1:  background worker "good" \(PID \d+\) exited with exit code 0$`)
+	h.waitLog(`DEBUG:  background worker "good" \(PID \d+\) exited with exit code 0$`)
 	h.waitLog(`LOG:  background worker "bad" \(PID \d+\) exited with exit code 1$`)
 	h.waitLog(`ERROR:  shutting down as I like`)
 	if n := h.count(`FATAL`); n != 0 {
@@ -153,8 +153,8 @@ func TestSighupChangesWhatTheHostLogs(t *testing.T) {
 	dir := newDataDir(t, "")
 	h := startHost(t, inDir(dir), withFileSettingsOnly(), withWorkers(plugins.BackgroundWorker{Name: "victim", FunctionName: "wait"}))
 	h.waitLog(`LOG:  victim waits$`)
-	if n := h.count(`DEBUG1`); n != 0 {
-		t.Errorf("%d lines at DEBUG1 at the start", n)
+	if n := h.count(`DEBUG:`); n != 0 {
+		t.Errorf("%d debugging lines at the start", n)
 	}
 	appendTo(t, dir, "log_min_messages = debug1\n")
 	h.signal(unix.SIGHUP)
@@ -162,7 +162,7 @@ func TestSighupChangesWhatTheHostLogs(t *testing.T) {
 	if err := unix.Kill(h.children()[0], unix.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	h.waitLog(`DEBUG1:  starting background worker process "victim"$`)
+	h.waitLog(`DEBUG:  starting background worker process "victim"$`)
 	h.stop()
 }
 

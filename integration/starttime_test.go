@@ -118,6 +118,6 @@ func TestATerminatedBackendIsATerminatedWorker(t *testing.T) {
 	}
 	h.waitLogCount(`LOG:  again sleeps in the server$`, 4)
 	terminate("once")
-	h.waitLog(`DEBUG1:  unregistering background worker "once"$`)
+	h.waitLog(`DEBUG:  unregistering background worker "once"$`)
 	h.stop()
 }

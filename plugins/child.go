@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -98,31 +99,35 @@ func (c *child) attach() (*shmem.Segment, error) {
 func (c *child) become(segment *shmem.Segment) {
 	store, reports := guc.NewChildStore(c.startup.Settings, settings.Definitions()...)
 	log := elog.NewLogger(os.Stderr)
-	configureLog(log, store)
-	for _, r := range reports {
-		log.Emit(r)
-	}
+	settings.ConfigureLog(log, store)
+	slog.SetDefault(slog.New(elog.NewHandler(log))) // and with it that of package log
 	var entry BackgroundWorker
 	if c.startup.Worker != nil {
 		entry = FromDescriptor(*c.startup.Worker)
+	}
+	log.Identify(entry.Name, c.backendType(entry))
+	if entry.Flags&ClassParallel != 0 {
+		log.SetLeader(entry.NotifyPid) // as LaunchParallelWorkers registers them
+	}
+	for _, r := range reports {
+		log.Emit(r)
 	}
 	own := &ownSettings{store: store, configFile: c.startup.ConfigFile, log: log}
 	c.loader = newLoader(libraryPath{path: store.String(settings.DynamicLibraryPath), libdir: libdir()}, own, log)
 	c.worker = newWorker(c.startup.Kind, entry, segment, segment.Proc(c.startup.Proc))
 	c.worker.alarm = shmem.InheritAlarm(os.NewFile(handshake.FDAlarm, "postmaster alarm"))
 	c.worker.log, c.worker.settings, c.worker.loader = log, own, c.loader
-	log.Identify(entry.Name, c.backendType())
 	c.worker.catchSignals()
 	go c.worker.watchLifeline(os.NewFile(handshake.FDLifeline, "lifeline"))
 }
 
 // backendType is what %b shows in log_line_prefix.
-func (c *child) backendType() string {
+func (c *child) backendType(entry BackgroundWorker) string {
 	switch {
 	case c.startup.Auxiliary != "":
 		return c.startup.Auxiliary
 	case c.startup.Worker != nil:
-		return c.worker.entry.Type
+		return entry.Type
 	}
 	return "preload"
 }
@@ -134,9 +139,4 @@ func libdir() string {
 		return "/usr/lib/pgexthost"
 	}
 	return filepath.Join(filepath.Dir(filepath.Dir(program)), "lib", "pgexthost")
-}
-
-func configureLog(log *elog.Logger, store *guc.Store) {
-	threshold, _ := elog.ParseLevel(store.Enum(settings.LogMinMessages))
-	log.Configure(store.String(settings.LogLinePrefix), threshold)
 }

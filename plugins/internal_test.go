@@ -23,7 +23,7 @@ func testLoader(t *testing.T, preload *registrations, items ...guc.Item) (*loade
 	t.Helper()
 	var buf bytes.Buffer
 	log := elog.NewLogger(&buf)
-	log.Configure("", elog.Debug1)
+	log.Configure("", elog.Debug1, elog.DestinationStderr)
 	store, reports := guc.NewChildStore(items, settings.Definitions()...)
 	if len(reports) != 0 {
 		t.Fatal(reports)
@@ -119,7 +119,7 @@ func TestInitRunsOncePerProcess(t *testing.T) {
 	if runs != 1 {
 		t.Errorf("it ran %d times", runs)
 	}
-	if n := strings.Count(log.String(), `DEBUG1:  loaded library "once"`); n != 1 {
+	if n := strings.Count(log.String(), `DEBUG:  loaded library "once"`); n != 1 {
 		t.Errorf("log:\n%s", log)
 	}
 }
@@ -139,7 +139,7 @@ func TestRegistrationByRole(t *testing.T) {
 		if len(r.workers) != 1 || r.workers[0].Type != "w" || !kept.PreloadInProgress() {
 			t.Errorf("got %+v", r.workers)
 		}
-		if !strings.Contains(log.String(), `DEBUG1:  registering background worker "w"`) {
+		if !strings.Contains(log.String(), `DEBUG:  registering background worker "w"`) {
 			t.Errorf("log:\n%s", log)
 		}
 	})

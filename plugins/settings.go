@@ -24,5 +24,5 @@ func (s *ownSettings) apply(conf guc.Config) {
 	for _, report := range s.store.ApplyReload(conf) {
 		s.log.Emit(report)
 	}
-	configureLog(s.log, s.store)
+	settings.ConfigureLog(s.log, s.store)
 }

@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -61,6 +62,12 @@ func (w *Worker) Logf(level elog.Level, format string, args ...any) {
 
 // Ereport writes a report with its DETAIL and HINT to the host's log.
 func (w *Worker) Ereport(e *elog.ErrorData) { w.log.Emit(e) }
+
+// Slog returns a logger of package slog that writes to the host's log:
+// elog.NewHandler says how levels and attributes come out. It is what
+// slog.Default returns in a worker's process, and where package log goes, unless
+// the library has set another.
+func (w *Worker) Slog() *slog.Logger { return slog.New(elog.NewHandler(w.log)) }
 
 // SetLatch sets the process's own latch: the present or the next WaitLatch
 // returns. Mirrors SetLatch(MyLatch).

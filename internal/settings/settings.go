@@ -16,6 +16,7 @@ const (
 	ClusterName        = "cluster_name"
 	DynamicLibraryPath = "dynamic_library_path"
 	ExternalPidFile    = "external_pid_file"
+	LogDestination     = "log_destination"
 	LogLinePrefix      = "log_line_prefix"
 	LogMinMessages     = "log_min_messages"
 	MaxParallelWorkers = "max_parallel_workers"
@@ -41,6 +42,15 @@ func Definitions() []guc.Definition {
 		{
 			Name: ExternalPidFile, Type: guc.TypeString, Context: guc.Postmaster, Default: "",
 			ShortDesc: "A file to write the postmaster's process id to, beside postmaster.pid.",
+		},
+		{
+			Name: LogDestination, Type: guc.TypeString, Context: guc.Sighup, Default: "stderr", Flags: guc.FlagListInput,
+			ShortDesc: "The forms of the log, separated by commas: stderr, jsonlog.",
+			LongDesc:  "Both go to standard error.",
+			CheckHook: func(v guc.Value) error {
+				_, err := elog.ParseDestinations(v.String())
+				return err
+			},
 		},
 		{
 			Name: LogLinePrefix, Type: guc.TypeString, Context: guc.Sighup, Default: elog.DefaultLinePrefix,
@@ -108,4 +118,11 @@ const (
 // postgresql.auto.conf.
 func ReadFiles(configFile string) guc.Config {
 	return guc.ParseFile(configFile, filepath.Join(filepath.Dir(configFile), AutoConfigFileName))
+}
+
+// ConfigureLog makes a log what the settings say.
+func ConfigureLog(log *elog.Logger, store *guc.Store) {
+	threshold, _ := elog.ParseLevel(store.Enum(LogMinMessages)) // both have been checked
+	to, _ := elog.ParseDestinations(store.String(LogDestination))
+	log.Configure(store.String(LogLinePrefix), threshold, to)
 }

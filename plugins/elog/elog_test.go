@@ -2,8 +2,10 @@ package elog_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"regexp"
 	"testing"
@@ -44,11 +46,17 @@ func TestEmitWritesPostgresLines(t *testing.T) {
 	}
 }
 
-func TestEmitIsOneWrite(t *testing.T) {
-	w := &countingWriter{}
-	elog.NewLogger(w).Emit(elog.New(elog.Log, "", "text").WithDetail("Detail.").WithHint("Hint."))
-	if w.writes != 1 {
-		t.Errorf("got %d writes, want 1", w.writes)
+func TestEmitIsOneWriteInEachForm(t *testing.T) {
+	for to, want := range map[elog.Destination]int{
+		elog.DestinationStderr: 1, elog.DestinationJSONLog: 1, elog.DestinationStderr | elog.DestinationJSONLog: 2, 0: 0,
+	} {
+		w := &countingWriter{}
+		l := elog.NewLogger(w)
+		l.Configure(elog.DefaultLinePrefix, elog.Warning, to)
+		l.Emit(elog.New(elog.Log, "", "text").WithDetail("Detail.").WithHint("Hint."))
+		if w.writes != want || l.Enabled(elog.Log) != (want > 0) {
+			t.Errorf("%d: got %d writes, want %d", to, w.writes, want)
+		}
 	}
 }
 
@@ -56,26 +64,50 @@ type countingWriter struct{ writes int }
 
 func (w *countingWriter) Write(p []byte) (int, error) { w.writes++; return len(p), nil }
 
-func TestLinePrefixEscapes(t *testing.T) {
-	for format, want := range map[string]string{
-		"":             "LOG:  x\n",
-		"%% ":          "% LOG:  x\n",
-		"%a|%b|":       "app|client|LOG:  x\n",
-		"%8b|":         "  client|LOG:  x\n",
-		"%-8b|":        "client  |LOG:  x\n",
-		"%l %e ":       "1 00000 LOG:  x\n",
-		"[%u%d%r%h%z]": "[]LOG:  x\n",
-		"%b|%q%a ":     "client|LOG:  x\n",
-		"end%":         "endLOG:  x\n",
+// As in PostgreSQL, only line breaks are made safe.
+func TestControlCharactersReachStderrAsTheyAre(t *testing.T) {
+	l, buf := aLogger("", elog.DestinationStderr)
+	e := elog.New(elog.Error, "", "\x1b[31mred\a\r\n\n\xff").WithDetail("\nD.")
+	e.Context, e.Statement = "C\nC", "SELECT\n1"
+	l.Emit(e)
+	want := "ERROR:  \x1b[31mred\a\r\n\t\n\t\xff\nDETAIL:  \n\tD.\nCONTEXT:  C\n\tC\nSTATEMENT:  SELECT\n\t1\n"
+	if buf.String() != want {
+		t.Errorf("got %q", buf.String())
+	}
+}
+
+func TestStatementsAreLoggedFromErrorOnAndForLog(t *testing.T) {
+	for level, want := range map[elog.Level]bool{
+		elog.Debug1: false, elog.Notice: false, elog.Warning: false, elog.Log: true, elog.Error: true, elog.Fatal: true,
 	} {
-		var buf bytes.Buffer
-		l := elog.NewLogger(&buf)
-		l.Configure(format, elog.Warning)
-		l.Identify("app", "client")
-		l.Logf(elog.Log, "x")
-		if buf.String() != want {
-			t.Errorf("%q: got %q, want %q", format, buf.String(), want)
+		l, buf := aLogger("", elog.DestinationStderr)
+		l.Configure("", elog.Debug5, elog.DestinationStderr|elog.DestinationJSONLog)
+		l.Emit(&elog.ErrorData{Level: level, Message: "x", Statement: "SELECT 1"})
+		for _, form := range []string{"STATEMENT:  SELECT 1\n", `"statement":"SELECT 1"`} {
+			if bytes.Contains(buf.Bytes(), []byte(form)) != want {
+				t.Errorf("%v: got %q, wanted the statement: %v", level, buf.String(), want)
+			}
 		}
+	}
+}
+
+func TestADisabledLevelAllocatesNothing(t *testing.T) {
+	l, buf := aLogger("", elog.DestinationStderr)
+	report := elog.New(elog.Debug1, "", "prepared")
+	logger := slog.New(elog.NewHandler(l)).With("key", "value")
+	for what, log := range map[string]func(){
+		"Enabled":  func() { _ = l.Enabled(elog.Debug1) },
+		"Emit":     func() { l.Emit(report) },
+		"Emit new": func() { l.Emit(&elog.ErrorData{Level: elog.Debug1, Message: "new"}) },
+		"Logf":     func() { l.Logf(elog.Debug1, "%s %d", "constant", 1) },
+		"slog":     func() { logger.LogAttrs(context.Background(), slog.LevelDebug, "x", slog.Int("n", 1<<40)) },
+	} {
+		if n := testing.AllocsPerRun(100, log); n != 0 {
+			t.Errorf("%s: %v allocations", what, n)
+		}
+	}
+	if buf.Len() > 0 {
+		t.Errorf("logged %q", buf)
 	}
 }
 
@@ -103,6 +135,7 @@ func TestCodeOf(t *testing.T) {
 
 func TestAsErrorDataKeepsTextsOfTheOutermostReportOnly(t *testing.T) {
 	inner := elog.New(elog.Error, elog.InvalidName, "inner").WithHint("Hint.")
+	inner.Context, inner.Statement = "Context", "SELECT 1"
 	if got := elog.AsErrorData(inner, elog.Fatal); got.Level != elog.Fatal || got.Message != "inner" || got.Hint != "Hint." {
 		t.Errorf("got %+v", got)
 	}
@@ -110,7 +143,7 @@ func TestAsErrorDataKeepsTextsOfTheOutermostReportOnly(t *testing.T) {
 		t.Error("the original was changed")
 	}
 	got := elog.AsErrorData(fmt.Errorf("outer: %w", inner), elog.Error)
-	if got.Message != "outer: inner" || got.Code != elog.InvalidName || got.Hint != "Hint." {
+	if got.Message != "outer: inner" || got.Code != elog.InvalidName || got.Hint != "Hint." || got.Context != "Context" || got.Statement != "SELECT 1" {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -10,13 +10,14 @@ import (
 // and SQLSTATE) and what a person needs to fix it (detail and hint). It mirrors
 // PostgreSQL's ErrorData. Treat it as immutable once it has been returned.
 type ErrorData struct {
-	Level   Level
-	Code    SQLState
-	Message string // primary message: lower case, no full stop
-	Detail  string // complete sentences, or empty
-	Hint    string // complete sentences, or empty
-	Context string // where it happened, or empty
-	Cause   error  // what it was caused by, for errors.Is and errors.As, or nil
+	Level     Level
+	Code      SQLState
+	Message   string // primary message: lower case, no full stop
+	Detail    string // complete sentences, or empty
+	Hint      string // complete sentences, or empty
+	Context   string // where it happened, or empty
+	Statement string // the statement that failed, or empty
+	Cause     error  // what it was caused by, for errors.Is and errors.As, or nil
 }
 
 // New returns a report, as ereport(level, errcode(code), errmsg(format, …))
@@ -89,7 +90,7 @@ func AsErrorData(err error, level Level) *ErrorData {
 	var own *ErrorData
 	if errors.As(err, &own) {
 		e.Message = strings.Replace(e.Message, own.Error(), own.Message, 1)
-		e.Detail, e.Hint = own.Detail, own.Hint
+		e.Detail, e.Hint, e.Context, e.Statement = own.Detail, own.Hint, own.Context, own.Statement
 	}
 	return e
 }
@@ -100,9 +101,16 @@ func CodeOf(err error) SQLState {
 	if err == nil {
 		return SuccessfulCompletion
 	}
-	var coded interface{ SQLState() string }
-	if errors.As(err, &coded) && len(coded.SQLState()) == 5 {
-		return SQLState(coded.SQLState())
+	if code, ok := codeIn(err); ok {
+		return code
 	}
 	return InternalError
+}
+
+func codeIn(err error) (SQLState, bool) {
+	var coded interface{ SQLState() string }
+	if errors.As(err, &coded) && len(coded.SQLState()) == 5 {
+		return SQLState(coded.SQLState()), true
+	}
+	return "", false
 }

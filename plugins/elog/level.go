@@ -34,7 +34,7 @@ var levels = []struct {
 	{Log, "LOG"}, {Fatal, "FATAL"}, {Panic, "PANIC"},
 }
 
-// String returns the level as a log line shows it, such as "LOG" or "DEBUG1".
+// String returns the level's name, such as "LOG" or "DEBUG1".
 func (l Level) String() string {
 	for _, e := range levels {
 		if e.level == l {
@@ -42,6 +42,15 @@ func (l Level) String() string {
 		}
 	}
 	return "???"
+}
+
+// severity returns the level as the log shows it: all debugging levels are
+// "DEBUG". Mirrors error_severity.
+func (l Level) severity() string {
+	if l >= Debug5 && l <= Debug1 {
+		return "DEBUG"
+	}
+	return l.String()
 }
 
 // LoggedAt reports whether a record of this level reaches the log when

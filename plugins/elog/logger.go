@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,40 +12,68 @@ import (
 // DefaultLinePrefix is the default of log_line_prefix.
 const DefaultLinePrefix = "%m [%p] "
 
-// Logger writes reports as PostgreSQL's stderr destination does. All methods
-// are safe for concurrent use.
+// Logger writes reports as PostgreSQL's log destinations stderr and jsonlog do.
+// All methods are safe for concurrent use.
 type Logger struct {
-	mu      sync.Mutex // serialises writes and the line counter
-	w       io.Writer
-	lineNo  uint64
-	started time.Time
+	w       io.Writer // must not keep what it is given
+	process process
+	clock   func() time.Time
 	config  atomic.Pointer[loggerConfig]
+
+	mu    sync.Mutex // serialises writes and guards what follows
+	lines uint64     // written in the form of stderr, for %l
+	json  uint64     // records written in the form of jsonlog, for line_num
+	buf   []byte     // the last record's, to be used again
+}
+
+// process is what the log shows of the process and never changes.
+type process struct {
+	pid          int
+	sessionID    string // of %c
+	sessionStart string // of %s
 }
 
 type loggerConfig struct {
 	prefix      string
 	min         Level
+	to          Destination
 	application string
 	backendType string
+	leader      int // pid of a parallel worker's leader, or 0
 }
 
-// NewLogger returns a logger that writes to w with the default prefix and
-// log_min_messages = warning.
-func NewLogger(w io.Writer) *Logger {
-	l := &Logger{w: w, started: time.Now()}
-	l.config.Store(&loggerConfig{prefix: DefaultLinePrefix, min: Warning})
+// NewLogger returns a logger that writes to w with the default prefix,
+// log_min_messages = warning and log_destination = stderr. w gets one Write
+// for each record and form, and must not keep the bytes.
+func NewLogger(w io.Writer) *Logger { return newLogger(w, os.Getpid(), time.Now) }
+
+func newLogger(w io.Writer, pid int, clock func() time.Time) *Logger {
+	started := clock()
+	l := &Logger{w: w, clock: clock, process: process{
+		pid:          pid,
+		sessionID:    fmt.Sprintf("%x.%x", started.Unix(), pid),
+		sessionStart: started.Format(timestampSeconds),
+	}}
+	l.config.Store(&loggerConfig{prefix: DefaultLinePrefix, min: Warning, to: DestinationStderr})
 	return l
 }
 
-// Configure sets log_line_prefix and log_min_messages.
-func (l *Logger) Configure(prefix string, threshold Level) {
-	l.update(func(c *loggerConfig) { c.prefix, c.min = prefix, threshold })
+// Configure sets log_line_prefix, log_min_messages and log_destination, all at
+// once.
+func (l *Logger) Configure(prefix string, threshold Level, to Destination) {
+	l.update(func(c *loggerConfig) { c.prefix, c.min, c.to = prefix, threshold, to })
 }
 
-// Identify sets what the prefix escapes %a (application name) and %b (backend
-// type) stand for.
+// Identify sets the application name and the backend type of the process, which
+// the prefix escapes %a and %b and the fields of jsonlog show.
 func (l *Logger) Identify(application, backendType string) {
 	l.update(func(c *loggerConfig) { c.application, c.backendType = application, backendType })
+}
+
+// SetLeader says that the process is a parallel worker and which process leads
+// it, for %P and leader_pid. 0 means that it is none.
+func (l *Logger) SetLeader(pid int) {
+	l.update(func(c *loggerConfig) { c.leader = pid })
 }
 
 func (l *Logger) update(change func(*loggerConfig)) {
@@ -63,7 +90,11 @@ func (l *Logger) update(change func(*loggerConfig)) {
 // Enabled reports whether a report of this level would be written, for callers
 // that want to spare the work of making one.
 func (l *Logger) Enabled(level Level) bool {
-	return level.LoggedAt(l.config.Load().min)
+	return l.config.Load().enabled(level)
+}
+
+func (c *loggerConfig) enabled(level Level) bool {
+	return c.to != 0 && level.LoggedAt(c.min)
 }
 
 // Logf writes one message without a SQLSTATE, detail or hint.
@@ -74,38 +105,40 @@ func (l *Logger) Logf(level Level, format string, args ...any) {
 }
 
 // Emit writes one report if its level is enabled. Write errors are dropped.
+// Mirrors send_message_to_server_log.
 func (l *Logger) Emit(e *ErrorData) {
 	c := l.config.Load()
-	if !e.Level.LoggedAt(c.min) {
+	if !c.enabled(e.Level) {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lineNo++
-	_, _ = io.WriteString(l.w, l.format(c, e))
+	r := record{loggerConfig: c, process: &l.process, now: l.clock(), report: e}
+	if c.to&DestinationJSONLog != 0 {
+		l.json++
+		l.write(r.appendJSON(l.buf[:0], l.json))
+	}
+	if c.to&DestinationStderr != 0 {
+		b, lines := r.appendText(l.buf[:0], l.lines)
+		l.lines = lines
+		l.write(b)
+	}
 }
 
-// format renders a report: the primary line, then DETAIL, HINT and CONTEXT on
-// lines of their own, each with the prefix.
-func (l *Logger) format(c *loggerConfig, e *ErrorData) string {
-	prefix := linePrefix{
-		format: c.prefix, now: time.Now(), started: l.started, pid: os.Getpid(), line: l.lineNo,
-		application: c.application, backendType: c.backendType, code: e.codeOrDefault(),
-	}.render()
-	var b strings.Builder
-	for _, part := range [...]struct{ label, text string }{
-		{e.Level.String(), e.Message}, {"DETAIL", e.Detail}, {"HINT", e.Hint}, {"CONTEXT", e.Context},
-	} {
-		if part.text == "" && part.label != e.Level.String() {
-			continue
-		}
-		b.WriteString(prefix)
-		b.WriteString(part.label)
-		b.WriteString(":  ")
-		// Continuation lines start with a tab, so that no text can look like
-		// a log line of its own.
-		b.WriteString(strings.ReplaceAll(part.text, "\n", "\n\t"))
-		b.WriteByte('\n')
+// keptBuffer is the size up to which the room of a record is used again.
+const keptBuffer = 64 << 10
+
+func (l *Logger) write(b []byte) {
+	_, _ = l.w.Write(b)
+	if cap(b) <= keptBuffer {
+		l.buf = b
 	}
-	return b.String()
+}
+
+// record is one report on its way to the log, with all that is shown of it.
+type record struct {
+	*loggerConfig
+	process *process
+	now     time.Time
+	report  *ErrorData
 }

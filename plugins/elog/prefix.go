@@ -1,93 +1,125 @@
 package elog
 
 import (
-	"fmt"
 	"strconv"
-	"strings"
 	"time"
 )
-
-// linePrefix is everything a log_line_prefix can show.
-type linePrefix struct {
-	format       string
-	now, started time.Time
-	pid          int
-	line         uint64
-	application  string
-	backendType  string
-	code         SQLState
-}
 
 const (
 	timestampMillis  = "2006-01-02 15:04:05.000 MST"
 	timestampSeconds = "2006-01-02 15:04:05 MST"
 )
 
-// render expands the escapes, each with an optional padding ("%5p", "%-10b").
-// As in PostgreSQL, unknown escapes are dropped, and so are those that only a
-// client session has (user, database, remote host).
-func (p linePrefix) render() string {
-	var b strings.Builder
-	for i := 0; i < len(p.format); i++ {
-		if p.format[i] != '%' {
-			b.WriteByte(p.format[i])
+// appendPrefix expands the escapes of log_line_prefix, each with an optional
+// padding ("%5p", "%-10b"), as a process of PostgreSQL without a client session
+// does. Unknown escapes are dropped. line is the number of the line. Mirrors
+// log_line_prefix of elog.c, as of PostgreSQL 18.
+func (r *record) appendPrefix(b []byte, line uint64) []byte {
+	for format := r.prefix; format != ""; {
+		c := format[0]
+		format = format[1:]
+		if c != '%' {
+			b = append(b, c)
 			continue
 		}
-		start := i + 1
-		end := start
-		if end < len(p.format) && p.format[end] == '-' {
-			end++
-		}
-		for end < len(p.format) && p.format[end] >= '0' && p.format[end] <= '9' {
-			end++
-		}
-		if end == len(p.format) {
-			break // a lone % at the end
-		}
-		i = end
-		if p.format[end] == '%' {
-			b.WriteByte('%')
+		if format != "" && format[0] == '%' { // only if nothing stands in between
+			b = append(b, '%')
+			format = format[1:]
 			continue
 		}
-		if p.format[end] == 'q' {
-			break // background processes stop here, as in PostgreSQL
+		width, digits := parsePadding(format)
+		format = format[digits:]
+		if format == "" || format[0] == 'q' {
+			break // cut off, or where processes without a client session stop
 		}
-		b.WriteString(pad(p.escape(p.format[end]), p.format[start:end]))
+		start := len(b)
+		var known bool
+		if b, known = r.appendEscape(b, format[0], line); known {
+			b = pad(b, start, width)
+		}
+		format = format[1:]
 	}
-	return b.String()
+	return b
 }
 
-func (p linePrefix) escape(c byte) string {
+// maxPadding bounds what a typing error can do to the log.
+const maxPadding = 1024
+
+// parsePadding reads a padding such as "5" (fill on the left) or "-5" (fill on
+// the right) at the start of format, and returns its length, too. Mirrors
+// process_log_prefix_padding.
+func parsePadding(format string) (width, length int) {
+	sign := 1
+	if length < len(format) && format[length] == '-' {
+		sign = -1
+		length++
+	}
+	for ; length < len(format) && format[length] >= '0' && format[length] <= '9'; length++ {
+		width = min(width*10+int(format[length]-'0'), maxPadding)
+	}
+	return sign * width, length
+}
+
+// pad fills what b has from start on up to width bytes.
+func pad(b []byte, start, width int) []byte {
+	missing := max(width, -width) - (len(b) - start)
+	for range missing {
+		b = append(b, ' ')
+	}
+	if width > 0 && missing > 0 {
+		copy(b[start+missing:], b[start:])
+		for i := range missing {
+			b[start+i] = ' '
+		}
+	}
+	return b
+}
+
+// appendEscape appends what %c stands for, and reports whether there is such an
+// escape.
+func (r *record) appendEscape(b []byte, c byte, line uint64) ([]byte, bool) {
 	switch c {
 	case 'a':
-		return p.application
+		b = append(b, r.application...)
 	case 'b':
-		return p.backendType
+		b = append(b, r.backendType...)
 	case 'p':
-		return strconv.Itoa(p.pid)
+		b = strconv.AppendInt(b, int64(r.process.pid), 10)
+	case 'P':
+		if r.leader != 0 {
+			b = strconv.AppendInt(b, int64(r.leader), 10)
+		}
 	case 'm':
-		return p.now.Format(timestampMillis)
+		b = r.now.AppendFormat(b, timestampMillis)
 	case 't':
-		return p.now.Format(timestampSeconds)
+		b = r.now.AppendFormat(b, timestampSeconds)
 	case 'n':
-		return fmt.Sprintf("%d.%03d", p.now.Unix(), p.now.Nanosecond()/int(time.Millisecond))
+		b = appendEpoch(b, r.now)
 	case 's':
-		return p.started.Format(timestampSeconds)
+		b = append(b, r.process.sessionStart...)
 	case 'c':
-		return fmt.Sprintf("%x.%x", p.started.Unix(), p.pid)
+		b = append(b, r.process.sessionID...)
 	case 'l':
-		return strconv.FormatUint(p.line, 10)
+		b = strconv.AppendUint(b, line, 10)
 	case 'e':
-		return string(p.code)
+		b = append(b, r.report.codeOrDefault()...)
+	case 'x', 'Q': // transaction and query identifiers of the server
+		b = append(b, '0')
+	case 'L':
+		b = append(b, "[none]"...)
+	case 'u', 'd', 'r', 'h', 'i', 'v': // only a client session has them
+	default:
+		return b, false
 	}
-	return ""
+	return b, true
 }
 
-// pad applies a padding such as "5" (to the left) or "-5" (to the right).
-func pad(s, padding string) string {
-	width, err := strconv.Atoi(padding)
-	if err != nil || width < -1024 || width > 1024 {
-		return s
-	}
-	return fmt.Sprintf("%*s", width, s)
+// appendEpoch appends the seconds since 1970, with milliseconds.
+func appendEpoch(b []byte, t time.Time) []byte {
+	b = strconv.AppendInt(b, t.Unix(), 10)
+	const three = 1000 // digits, by a leading one that is overwritten
+	point := len(b)
+	b = strconv.AppendInt(b, three+t.UnixMilli()%three, 10)
+	b[point] = '.'
+	return b
 }
