@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -21,6 +22,7 @@ import (
 type Conn struct {
 	*pgx.Conn
 	wire        *wire
+	tracer      *activityTracer // nil if the session is not a worker's
 	databaseOID uint32
 	address     string
 }
@@ -60,13 +62,17 @@ func (c *Conn) CancelRequest(ctx context.Context) error { return c.PgConn().Canc
 func (c *Conn) Close(ctx context.Context) error { return c.Conn.Close(ctx) }
 
 // DescribeError turns an error of this session into the report that the log
-// shows when main returns it: the server's own words, SQLSTATE, DETAIL and HINT.
-// A network error counts as the loss of this session (08006) if it is lost.
+// shows when main returns it: the server's own words, SQLSTATE, DETAIL and HINT,
+// and in a worker's session the statement, if it was the last that failed. A
+// network error counts as the loss of this session (08006) if it is lost.
 func (c *Conn) DescribeError(err error) *elog.ErrorData {
 	e := AsErrorData(c.wire.explain(err), elog.Error)
 	var network *net.OpError
 	if e != nil && e.Code == elog.InternalError && c.IsClosed() && errors.As(err, &network) {
 		e.Code = elog.ConnectionFailure
+	}
+	if e != nil && c.tracer != nil {
+		e.Statement = cmp.Or(e.Statement, c.tracer.statementOf(err))
 	}
 	return e
 }

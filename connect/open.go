@@ -41,15 +41,17 @@ func (c *Config) open(ctx context.Context, cl client, o options) (*Conn, error) 
 	if cl.notice != nil {
 		config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { cl.notice(noticeReport(n)) }
 	}
+	var tracer *activityTracer
 	if cl.report != nil {
-		config.Tracer = &activityTracer{cl.report}
+		tracer = &activityTracer{report: cl.report}
+		config.Tracer = tracer
 	}
 	wire := prepareWire(config)
 	established, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, c.openError(ctx, err)
 	}
-	conn := &Conn{Conn: established, wire: wire, address: wire.pin()}
+	conn := &Conn{Conn: established, wire: wire, tracer: tracer, address: wire.pin()}
 	if err := refuseOldServer(conn.ServerVersion()); err != nil {
 		_ = established.Close(ctx)
 		return nil, err

@@ -52,6 +52,8 @@ func faultsLibrary() plugins.Library {
 			"sigpwr":          sigpwr,
 			"context_error":   contextError,
 			"claim":           claim,
+			"talk":            talk,
+			"fail_statement":  failStatement,
 		},
 		ManualSignals: []string{"manual_signals", "never_unblocks"},
 	}
