@@ -44,15 +44,11 @@ func (t *activityTracer) running(statement string) {
 
 // ended reports the end of a statement.
 func (t *activityTracer) ended(c *pgx.Conn, err error) {
-	t.noteFailure(err)
-	t.idle(c)
-}
-
-func (t *activityTracer) noteFailure(err error) {
 	var server *pgconn.PgError
-	if errors.As(err, &server) && t.statementOf(err) == "" { // the first to tell knows best
+	if errors.As(err, &server) {
 		t.failed.Store(&failedStatement{server, t.statement})
 	}
+	t.idle(c)
 }
 
 var (
@@ -91,7 +87,6 @@ func (t *activityTracer) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data 
 
 func (t *activityTracer) TraceBatchQuery(_ context.Context, _ *pgx.Conn, data pgx.TraceBatchQueryData) {
 	t.running(data.SQL)
-	t.noteFailure(data.Err)
 }
 
 func (t *activityTracer) TraceBatchEnd(_ context.Context, c *pgx.Conn, data pgx.TraceBatchEndData) {

@@ -62,7 +62,8 @@ func contextError(ctx context.Context, w *plugins.Worker) error {
 	return context.Cause(ctx)
 }
 
-// claim registers another worker at run time, through shared memory alone.
+// claim registers another worker at run time, through shared memory alone; with
+// a MainArg one of the parallel class that it leads.
 func claim(ctx context.Context, w *plugins.Worker) error {
 	var files [2]*os.File
 	for i, fd := range []int{handshake.FDSegment, handshake.FDAlarm} {
@@ -79,7 +80,12 @@ func claim(ctx context.Context, w *plugins.Worker) error {
 	claimed := plugins.BackgroundWorker{
 		Name: "claimed", Flags: plugins.ShmemAccess, LibraryName: "faults", FunctionName: "wait", RestartTime: plugins.NeverRestart,
 	}
-	slot, generation, ok := segment.BackendSlots(w.Pid()).Claim(claimed.Descriptor(), false, 0)
+	parallel := w.Entry().MainArg != 0
+	if parallel {
+		claimed.Flags |= plugins.ClassParallel
+		claimed.NotifyPid = w.Pid()
+	}
+	slot, generation, ok := segment.BackendSlots(w.Pid()).Claim(claimed.Descriptor(), parallel, 1)
 	if !ok {
 		return errors.New("no slot is free")
 	}

@@ -1,11 +1,13 @@
 package settings_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/pgexthost/pgexthost/internal/guc"
 	"github.com/pgexthost/pgexthost/internal/settings"
+	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
 func TestDefinitionsMakeSense(t *testing.T) {
@@ -16,6 +18,47 @@ func TestDefinitionsMakeSense(t *testing.T) {
 		if d.ShortDesc == "" {
 			t.Errorf("%s has no description", d.Name)
 		}
+	}
+}
+
+func TestLogDestinationTakesOnlyTheWordsItKnows(t *testing.T) {
+	for _, d := range settings.Definitions() {
+		if d.Name != settings.LogDestination {
+			continue
+		}
+		if v, err := guc.Parse(d, "jsonlog, stderr"); err != nil || v.String() != "jsonlog, stderr" {
+			t.Errorf("got %v, %v", v, err)
+		}
+		_, err := guc.Parse(d, "csvlog")
+		e := elog.AsErrorData(err, elog.Error)
+		if e == nil || e.Code != elog.InvalidParameterValue || e.Message != `invalid value for parameter "log_destination": "csvlog"` ||
+			e.Detail != `Unrecognized key word: "csvlog".` {
+			t.Errorf("got %+v", e)
+		}
+		return
+	}
+	t.Error("there is no such setting")
+}
+
+func TestConfigureLogMakesALogWhatTheSettingsSay(t *testing.T) {
+	var buf strings.Builder
+	log := elog.NewLogger(&buf)
+	settings.ConfigureLog(log, guc.NewStore(settings.Definitions()...))
+	log.Logf(elog.Notice, "not logged")
+	log.Logf(elog.Warning, "by default")
+	store, reports := guc.NewChildStore([]guc.Item{
+		{Name: settings.LogDestination, Value: "jsonlog,stderr"}, {Name: settings.LogMinMessages, Value: "error"},
+		{Name: settings.LogLinePrefix, Value: "%l "},
+	}, settings.Definitions()...)
+	if len(reports) != 0 {
+		t.Fatal(reports)
+	}
+	settings.ConfigureLog(log, store)
+	log.Logf(elog.Warning, "not logged")
+	log.Logf(elog.Error, "now")
+	want := regexp.MustCompile(`^[-0-9]+ [.:0-9]+ \S+ \[\d+\] WARNING:  by default\n\{.*"message":"now".*\}\n2 ERROR:  now\n$`)
+	if !want.MatchString(buf.String()) {
+		t.Errorf("got %s", &buf)
 	}
 }
 

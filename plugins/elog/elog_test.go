@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -108,6 +109,26 @@ func TestADisabledLevelAllocatesNothing(t *testing.T) {
 	}
 	if buf.Len() > 0 {
 		t.Errorf("logged %q", buf)
+	}
+}
+
+func TestARecordAllocatesNothing(t *testing.T) {
+	for _, to := range []elog.Destination{elog.DestinationStderr, elog.DestinationJSONLog, both} {
+		l := benchLogger(to)
+		report := elog.New(elog.Log, "", "message").WithDetail("Detail.")
+		l.Emit(report) // makes room for those that follow
+		if n := testing.AllocsPerRun(100, func() { l.Emit(report) }); n != 0 {
+			t.Errorf("%d: %v allocations", to, n)
+		}
+	}
+}
+
+func TestTheRoomOfAHugeRecordIsNotKept(t *testing.T) {
+	l := benchLogger(both)
+	l.Emit(elog.New(elog.Log, "", "message"))
+	l.Emit(elog.New(elog.Log, "", "%s", strings.Repeat("x", 1<<20)))
+	if kept := l.KeptBuffer(); kept == 0 || kept > 64<<10 {
+		t.Errorf("%d bytes are kept", kept)
 	}
 }
 

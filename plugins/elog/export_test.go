@@ -10,3 +10,10 @@ import (
 func NewLoggerOf(w io.Writer, pid int, clock func() time.Time) *Logger {
 	return newLogger(w, pid, clock)
 }
+
+// KeptBuffer returns how many bytes the logger holds on to between records.
+func (l *Logger) KeptBuffer() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return cap(l.buf)
+}
