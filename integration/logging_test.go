@@ -26,7 +26,8 @@ func talk(ctx context.Context, w *plugins.Worker) error {
 		w.Slog().Error("slog fails", "err", elog.New(elog.Error, elog.UndefinedObject, "no such thing").WithDetail("Gone.").WithHint("Make one."))
 		log.Print("package log prints\n\xff\x1b[31m\"quoted\"")
 		w.Logf(elog.Log, "%s has talked", w.Entry().Name)
-		if _, err := w.WaitLatch(ctx, waitEvents, 0, plugins.WaitEvent{}); err != nil {
+		events, err := w.WaitLatch(ctx, waitEvents, 0, plugins.WaitEvent{})
+		if err != nil || events&plugins.PostmasterDeath != 0 {
 			return err
 		}
 		w.ResetLatch()
@@ -112,6 +113,7 @@ func TestAReloadChangesLogDestination(t *testing.T) {
 	h.signal(unix.SIGHUP)
 	h.waitLog(`\] LOG:  invalid value for parameter "log_destination": "jsonlog, sky"$`)
 	h.waitLog(`\] DETAIL:  Unrecognized key word: "sky"\.$`)
+	h.waitLogCount(`\] LOG:  talker has talked$`, 2)
 	appendTo(t, dir, "log_destination = 'jsonlog, stderr'\n")
 	h.signal(unix.SIGHUP)
 	h.waitLog(`"message":"talker has talked"`)

@@ -18,7 +18,8 @@
 //     on a pipe).
 //   - A record in the form of jsonlog is one line of valid JSON, whatever bytes
 //     it was made of.
-//   - A level that is disabled costs no allocation.
+//   - A level that is disabled costs no allocation, except for what the
+//     compiler needs to pass the arguments of Logf.
 //   - A record never fails: what can't be written is dropped, because a
 //     process that can't log must still do its work.
 package elog
