@@ -65,7 +65,7 @@ func (p *parser) file(in include) bool {
 	switch {
 	case err == nil:
 		return p.text(path, text, in.depth)
-	case !in.must && errors.Is(err, fs.ErrNotExist):
+	case !in.must && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)):
 		if in.from != "" { // a file that nobody asked for is not missed
 			p.report(elog.SuccessfulCompletion, "skipping missing configuration file \"%s\"", path)
 		}

@@ -119,7 +119,7 @@ func scanFloat(text string) (val float64, rest string, inRange bool) {
 // most one point among them, then an exponent.
 func floatLength(s string) int {
 	i, base, mark := 0, uint64(10), byte('e')
-	if isHex(s) {
+	if isHexFloat(s) {
 		i, base, mark = 2, 16, 'p'
 	}
 	digits, point := 0, false
@@ -159,7 +159,7 @@ func exponentLength(s string, mark byte) int {
 // convertFloat converts what floatLength has measured.
 func convertFloat(s string) (val float64, inRange bool) {
 	mantissa, _, _ := strings.Cut(strings.ToLower(s), "e")
-	if isHex(s) {
+	if isHexFloat(s) {
 		mantissa, _, _ = strings.Cut(strings.ToLower(s[2:]), "p")
 		if !strings.ContainsAny(s, "pP") {
 			s += "p0" // Go wants an exponent there, C doesn't
@@ -184,6 +184,11 @@ func scanSign(text string) (rest string, negative bool) {
 
 func isHex(s string) bool {
 	return len(s) > 2 && s[0] == '0' && s[1]|0x20 == 'x' && digit(s[2]) < 16
+}
+
+// isHexFloat is isHex for numbers that may begin with their point.
+func isHexFloat(s string) bool {
+	return isHex(s) || len(s) > 3 && s[0] == '0' && s[1]|0x20 == 'x' && s[2] == '.' && digit(s[3]) < 16
 }
 
 // digit returns the value of a digit, or a number beyond any base.

@@ -1,136 +1,166 @@
 package guc_test
 
 import (
-	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
 	"math"
 	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/pgexthost/pgexthost/internal/guc"
-	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/internal/localpg"
 )
 
-// oracleDefs are settings of PostgreSQL 15 that no check hook guards.
-func oracleDefs() []guc.Definition {
-	return []guc.Definition{
-		{Name: "work_mem", Type: guc.TypeInt, Context: guc.User, Unit: guc.UnitKB, Min: 64, Max: math.MaxInt32, Default: "4096"},
-		{Name: "checkpoint_timeout", Type: guc.TypeInt, Context: guc.Sighup, Unit: guc.UnitS, Min: 30, Max: 86400, Default: "5min"},
-		{Name: "vacuum_cost_delay", Type: guc.TypeReal, Context: guc.User, Unit: guc.UnitMS, MaxReal: 100, Default: "0"},
-		{Name: "vacuum_cost_page_hit", Type: guc.TypeInt, Context: guc.User, Max: 10000, Default: "1"},
-		{Name: "enable_sort", Type: guc.TypeBool, Context: guc.User, Default: "on"},
-		{
-			Name: "log_min_messages", Type: guc.TypeEnum, Context: guc.Suset, Default: "warning",
-			EnumOptions: elog.LevelNames(), EnumAliases: map[string]string{"debug": "debug2"},
-		},
-		{Name: "restore_command", Type: guc.TypeString, Context: guc.Sighup},
-	}
+// The oracle is a real server: what it makes of generated configuration files
+// is what this package must make of them, except for the deviations that doc.go
+// lists and deviations_test.go accounts for.
+//
+//	go test ./internal/guc -run TestPostgresAgrees -seed 7 -files 5000
+var (
+	firstSeed = flag.Uint64("seed", 1, "seed of the first generated configuration")
+	fileCount = flag.Int("files", 500, "number of generated configurations")
+)
+
+// oracleNames are settings of PostgreSQL that no hook guards, of each type,
+// unit and context.
+var oracleNames = []string{
+	"work_mem", "checkpoint_timeout", "vacuum_cost_delay", "vacuum_cost_page_hit", "enable_sort", "log_min_messages", "restore_command",
+	"seq_page_cost", "deadlock_timeout", "log_rotation_age", "backslash_quote", "checkpoint_completion_target",
+	"track_activity_query_size", "bonjour_name", "max_files_per_process", "hot_standby", // postmaster
+	"log_disconnections", "ignore_system_indexes", // backend
+	"block_size", // internal
 }
 
-// oracleFiles are files with the setting whose value is to be compared.
-var oracleFiles = []struct{ ask, text string }{
-	{"work_mem", "work_mem = 30.1GB\n"},
-	{"work_mem", "work_mem = '30.1GB'\n"},
-	{"work_mem", "WORK_MEM '0x40 kB '\n"},
-	{"work_mem", "work_mem = 1e5\n"},
-	{"work_mem", "work_mem = 1\nwork_mem = 100\n"},
-	{"work_mem", "work_mem = 1KB\n"},
-	{"work_mem", "work_mem = 99999999999999999999\n"},
-	{"checkpoint_timeout", "checkpoint_timeout = '1.5min'\n"},
-	{"checkpoint_timeout", "checkpoint_timeout = 1\nfoo = 1\n"},
-	{"vacuum_cost_delay", "vacuum_cost_delay = 1500us\n"},
-	{"vacuum_cost_delay", "vacuum_cost_delay = '-inf'\nvacuum_cost_page_hit = 2.5\n"},
-	{"vacuum_cost_page_hit", "vacuum_cost_page_hit 2.5 # half to even\r\n"},
-	{"vacuum_cost_page_hit", "vacuum_cost_page_hit ' .5'\n"},
-	{"enable_sort", "enable_sort = of\n"},
-	{"enable_sort", "enable_sort = o\nlog_min_messages = loud\n"},
-	{"log_min_messages", "log_min_messages = DEBUG\n"},
-	{"restore_command", `restore_command = 'it''s \101\t\x'` + "\n"},
-	{"restore_command", "restore_command = 'a''\n"},
-	{"restore_command", "restore_command = a.b\n"},
-	{"restore_command", "restore_command = a.b.c:/d-\n"},
-	{"restore_command", "\nx.y.z = 1\nx.y = '\n= 2\n"},
+// oracleAliases are spellings that pg_settings doesn't tell.
+var oracleAliases = map[string]map[string]string{
+	"log_min_messages": {"debug": "debug2"},
+	"backslash_quote":  {"true": "on", "yes": "on", "1": "on", "false": "off", "no": "off", "0": "off"},
 }
 
-// This test needs a PostgreSQL 15 and the right to run it, and is skipped
-// otherwise.
-func TestPostgresAgrees(t *testing.T) {
-	const binary = "/usr/lib/postgresql/15/bin/postgres"
-	if _, err := os.Stat(binary); err != nil {
+// oracle is a server with nothing in its configuration files, and a connection
+// whose process has been there from the start.
+type oracle struct {
+	server *localpg.Server
+	conn   *pgx.Conn
+	defs   []guc.Definition
+}
+
+// main and auto are the server's configuration files.
+func (o *oracle) main() string { return filepath.Join(o.server.DataDir(), mainName) }
+func (o *oracle) auto() string { return filepath.Join(o.server.DataDir(), autoName) }
+
+func startOracle(t *testing.T) *oracle {
+	t.Helper()
+	ctx := t.Context()
+	template, err := localpg.NewTemplate(ctx, localpg.Options{})
+	var missing *localpg.NotFoundError
+	if errors.As(err, &missing) {
 		t.Skip(err)
 	}
-	// Not below TempDir, whose parents another user can't enter.
-	dir, err := os.MkdirTemp("/tmp", "guc")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	path := writeFile(t, dir, "postgresql.conf", "")
-	auto := writeFile(t, dir, "postgresql.auto.conf", "")
-	owner := asPostgres(t, dir, path, auto, writeFile(t, dir, "PG_VERSION", "15\n"))
-	for _, tt := range oracleFiles {
-		writeFile(t, dir, filepath.Base(path), tt.text)
-		cmd := exec.Command(binary, "-C", tt.ask, "-D", dir)
-		cmd.SysProcAttr = owner
-		var stdout, stderr bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &stdout, &stderr
-		_ = cmd.Run() // a refused file is an exit code
-		value, log := applyLikePostgres(tt.ask, path, auto)
-		if want := withoutPrefix(stderr.String()); log != want || value != stdout.String() {
-			t.Errorf("%q: got\n%s%s\nwant\n%s%s", tt.text, value, log, stdout.String(), want)
+	defer func() { _ = template.Close() }()
+	server, err := localpg.Start(ctx, localpg.Options{Populate: func(ctx context.Context, dataDir string) error {
+		if err := template.Populate(ctx, dataDir); err != nil {
+			return err
 		}
-	}
-}
-
-// asPostgres gives the files to a user that PostgreSQL runs as.
-func asPostgres(t *testing.T, paths ...string) *syscall.SysProcAttr {
-	t.Helper()
-	if os.Getuid() != 0 {
-		return nil
-	}
-	owner, err := user.Lookup("postgres")
+		return os.WriteFile(filepath.Join(dataDir, mainName), nil, 0o600)
+	}})
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
-	uid, _ := strconv.Atoi(owner.Uid)
-	gid, _ := strconv.Atoi(owner.Gid)
-	for _, path := range paths {
-		if err := os.Chown(path, uid, gid); err != nil {
-			t.Skip(err)
-		}
-	}
-	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	t.Cleanup(func() { _ = server.Stop(context.Background()) })
+	o := &oracle{server: server}
+	o.conn = o.connect(t)
+	o.defs = o.definitions(t)
+	return o
 }
 
-// applyLikePostgres starts a store and shows it as PostgreSQL 15 shows itself:
-// without units in the bounds, and without what this package adds.
-func applyLikePostgres(ask, path, auto string) (value, log string) {
-	s := guc.NewStore(oracleDefs()...)
-	failed := false
-	for _, e := range s.ApplyStartup(guc.ParseFile(path, auto)) {
-		log += e.Level.String() + ":  " + e.Message + "\n"
-		if e.Hint != "" && e.Code == elog.InvalidParameterValue {
-			log += "HINT:  " + e.Hint + "\n"
-		}
-		failed = failed || e.Level == elog.Fatal
+func (o *oracle) connect(t *testing.T) *pgx.Conn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, o.server.ConnInfo())
+	if err != nil {
+		t.Fatal(err)
 	}
-	log = regexp.MustCompile(`\((\S+)( \w+)? \.\. (\S+?)( \w+)?\)`).ReplaceAllString(log, "($1 .. $3)")
-	if at := strings.Index(log, "LOG:  unrecognized"); at >= 0 {
-		log = log[at:] // PostgreSQL doesn't look at values then
-	}
-	if !failed {
-		set, _ := s.Lookup(ask)
-		value = set.Value.String() + "\n"
-	}
-	return value, log
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
 }
 
-func withoutPrefix(log string) string {
-	return regexp.MustCompile(`(?m)^\S+ \S+ \S+ \[\d+\] `).ReplaceAllString(log, "")
+// definitions takes from the server what oracleNames are.
+func (o *oracle) definitions(t *testing.T) []guc.Definition {
+	t.Helper()
+	rows, err := o.conn.Query(t.Context(), `SELECT name, vartype, context, coalesce(unit, ''), coalesce(min_val, '0'),
+		coalesce(max_val, '0'), coalesce(enumvals, '{}'), coalesce(boot_val, '') FROM pg_settings WHERE name = ANY($1)`, oracleNames)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (d guc.Definition, err error) {
+		var vartype, grantee, unit, low, high string
+		if err := row.Scan(&d.Name, &vartype, &grantee, &unit, &low, &high, &d.EnumOptions, &d.Default); err != nil {
+			return d, err
+		}
+		d.EnumAliases = oracleAliases[d.Name]
+		if d.Type == guc.TypeReal {
+			d.EnumOptions = nil
+		}
+		err = errors.Join(d.Type.UnmarshalText([]byte(vartype)), d.Context.UnmarshalText([]byte(grantee)), d.Unit.UnmarshalText([]byte(unit)))
+		if d.Type == guc.TypeReal {
+			d.MinReal, d.MaxReal = parseBound(low), parseBound(high)
+		} else {
+			d.Min, d.Max = int64(parseBound(low)), int64(parseBound(high))
+		}
+		return d, err
+	})
+	if err != nil || len(defs) != len(oracleNames) {
+		t.Fatalf("%d of %d definitions: %v", len(defs), len(oracleNames), err)
+	}
+	return defs
+}
+
+// parseBound reads a bound of pg_settings, which rounds the greatest number up.
+func parseBound(s string) float64 {
+	f, _ := strconv.ParseFloat(s, 64)
+	return min(f, math.MaxFloat64)
+}
+
+// A test in three parts, because they share the server: what one configuration
+// file says, what a reload makes of it, and what a start does.
+func TestPostgresAgrees(t *testing.T) {
+	o := startOracle(t)
+	for _, part := range []struct {
+		name string
+		test func(*testing.T, *oracle)
+	}{{"on files", agreeOnFiles}, {"on reloads", agreeOnReloads}, {"on starts", agreeOnStarts}} {
+		if !t.Run(part.name, func(t *testing.T) { part.test(t, o) }) {
+			return
+		}
+	}
+}
+
+// seeds calls f with each seed until it has failed a few times.
+func seeds(t *testing.T, n int, f func(seed uint64) error) {
+	t.Helper()
+	failures := 0
+	for seed := *firstSeed; seed < *firstSeed+uint64(n) && failures < 5; seed++ {
+		if err := f(seed); err != nil {
+			failures++
+			t.Error(err)
+		}
+	}
+}
+
+// difference is an error about two texts that should be the same.
+func difference(tree fileTree, what string, got, want []string) error {
+	return fmt.Errorf("%v\n%s: got\n\t%s\nwant\n\t%s", tree, what, strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 }

@@ -81,12 +81,17 @@ func (r *reload) addf(format string, args ...any) {
 // agree on whether a file is applied.
 func (s *Store) cannotExist(name string) bool { return s.find(name) == nil && !isCustom(name) }
 
+// checkNames looks for names that can't exist.
 func (r *reload) checkNames() {
+	bad := ""
 	for _, it := range r.items {
 		if r.store.cannotExist(it.Name) {
 			r.add(r.store.unrecognized(it))
-			r.badFile = it.File
+			bad = it.File
 		}
+	}
+	if r.badFile == "" {
+		r.badFile = bad
 	}
 }
 

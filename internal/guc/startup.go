@@ -23,12 +23,15 @@ func (s *Store) ApplyStartup(conf Config) []*elog.ErrorData {
 			reports = append(reports, elog.AsErrorData(problem, elog.Fatal))
 		}
 	}
-	badFile := conf.BadFile
+	badFile := ""
 	for _, it := range s.lastInFiles(conf.Items) {
 		if _, problem := s.apply(it, Postmaster); problem != nil {
 			reports = append(reports, elog.AsErrorData(problem, elog.Log))
 			badFile = it.File
 		}
+	}
+	if conf.BadFile != "" {
+		badFile = conf.BadFile // the file that names the others
 	}
 	if badFile != "" {
 		reports = append(reports, containsErrors(elog.Fatal, badFile, ""))

@@ -1,0 +1,188 @@
+package guc_test
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/pgexthost/pgexthost/internal/guc"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// What PostgreSQL does and this package doesn't, each as narrow as possible.
+
+// syntaxErrorsInTheLastLine gives syntax errors "near end of line" in a last
+// line without newline the right number: PostgreSQL's is one too small.
+func syntaxErrorsInTheLastLine(tree fileTree, failures []fileSetting) []fileSetting {
+	for i, r := range failures {
+		for name, text := range tree.files {
+			lines := strings.Split(text, "\n")
+			if r.failure == "syntax error" && strings.HasSuffix(r.file, "/"+name) && r.line == len(lines)-1 &&
+				endsTooEarly(lines[r.line]) && (r.line == 0 || guc.ParseBytes("x", []byte(lines[r.line-1])).BadFile == "") {
+				failures[i].line++
+			}
+		}
+	}
+	return failures
+}
+
+// endsTooEarly reports whether a line misses its end rather than having an odd
+// token in it.
+func endsTooEarly(line string) bool {
+	reports := guc.ParseBytes("x", []byte(line)).Reports
+	return len(reports) == 1 && strings.HasSuffix(reports[0].Message, "near end of line")
+}
+
+// withoutNULs takes over our value where a NUL byte is inside quotes: it ends
+// the value, but PostgreSQL takes the byte before it away as well, and reads
+// memory that it hasn't written if there is none.
+func withoutNULs(tree fileTree, conf guc.Config, settings []fileSetting) []fileSetting {
+	for i, r := range settings {
+		for _, it := range conf.Items {
+			if it.File == r.file && it.Line == r.line && (it.Value == "" || *r.setting == it.Value[:len(it.Value)-1]) && hasNUL(tree, it) {
+				settings[i].setting = &it.Value
+			}
+		}
+	}
+	return settings
+}
+
+// hasNUL reports whether the line of an item has a NUL byte in it.
+func hasNUL(tree fileTree, it guc.Item) bool {
+	for name, text := range tree.files {
+		if strings.HasSuffix(it.File, "/"+name) {
+			return strings.Contains(strings.Split(text, "\n")[it.Line-1], "\x00")
+		}
+	}
+	return false
+}
+
+// isReplaced reports whether a later line says something of the same setting.
+func isReplaced(settings []fileSetting, i int) bool {
+	for _, later := range settings[i+1:] {
+		if strings.EqualFold(*later.name, *settings[i].name) {
+			return true
+		}
+	}
+	return false
+}
+
+// spelledDifferentlyOrNew reports whether PostgreSQL looks at a line that is
+// replaced all the same: because the later one spells the name in another case,
+// or because there is no setting of that name yet.
+func spelledDifferentlyOrNew(settings []fileSetting, i int, defs []guc.Definition) bool {
+	for _, later := range settings[i+1:] {
+		if *later.name == *settings[i].name && !strings.Contains(*later.name, ".") {
+			return false
+		}
+	}
+	return true
+}
+
+// withoutUnits takes the units out of bounds, where PostgreSQL has them from
+// version 18 on.
+func withoutUnits(message string) string {
+	return boundsWithUnits.ReplaceAllString(message, "($1 .. $2)")
+}
+
+var boundsWithUnits = regexp.MustCompile(`\((\S+)(?: \w+)? \.\. (\S+?)(?: \w+)?\)$`)
+
+// asFlexSays words a report about an included directory as PostgreSQL's scanner
+// does, which is not told that it reads one.
+func asFlexSays(e *elog.ErrorData, message string) string {
+	if before, _, isDir := strings.Cut(message, ": Is a directory"); isDir {
+		return "input in flex scanner failed at file " + strings.TrimPrefix(before, "could not open configuration file ") + " line 1"
+	}
+	return message
+}
+
+// afterTheMainFile drops what we say about the file of ALTER SYSTEM when the
+// main one is wrong: PostgreSQL doesn't read it then.
+func afterTheMainFile(conf guc.Config, reports []*elog.ErrorData) (kept []*elog.ErrorData) {
+	for _, e := range reports {
+		file, _ := placeOf(e)
+		if conf.BadFile != conf.File || !strings.HasSuffix(file, "/"+autoName) {
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}
+
+// lastLineNumbers is syntaxErrorsInTheLastLine for a line of the log.
+func lastLineNumbers(tree fileTree, message string) string {
+	var file string
+	var line int
+	if _, err := fmt.Sscanf(message, "LOG:  syntax error in file %q line %d, near end of line", &file, &line); err != nil {
+		return message
+	}
+	fixed := syntaxErrorsInTheLastLine(tree, []fileSetting{{file: file, line: line, failure: "syntax error"}})[0]
+	return fmt.Sprintf("LOG:  syntax error in file %q line %d, near end of line", file, fixed.line)
+}
+
+// withoutReplaced takes out of PostgreSQL's log that a placeholder got a value
+// which a later line replaces at once.
+func withoutReplaced(conf guc.Config, want, got []string) (kept []string) {
+	for i, message := range want {
+		isGone := false
+		for j, it := range conf.Items {
+			if strings.Contains(it.Name, ".") && message == "LOG:  parameter \""+it.Name+"\" changed to \""+strings.ReplaceAll(it.Value, "\n", "\n\t")+"\"" &&
+				slices.ContainsFunc(conf.Items[j+1:], func(later guc.Item) bool { return later.Name == it.Name }) && !slices.Contains(got, message) {
+				isGone = true
+			}
+		}
+		if !isGone {
+			kept = append(kept, want[i])
+		}
+	}
+	return kept
+}
+
+// outOfDescriptors reports whether PostgreSQL has met a limit of its own on the
+// way to the one for nested files.
+func outOfDescriptors(log []string, reports []*elog.ErrorData) bool {
+	return len(log) > 0 && strings.HasPrefix(log[len(log)-1], "FATAL:  exceeded maxAllocatedDescs") &&
+		slices.ContainsFunc(reports, func(e *elog.ErrorData) bool { return strings.Contains(e.Message, "maximum nesting depth exceeded") })
+}
+
+// removalsInOrder sorts the messages about what has gone from the files, which
+// come one after the other: where PostgreSQL puts names that aren't ASCII
+// depends on whether the compiler's char has a sign.
+func removalsInOrder(log []string) []string {
+	isRemoval := func(m string) bool { return strings.HasSuffix(m, " removed from configuration file, reset to default") }
+	first := slices.IndexFunc(log, isRemoval)
+	if first < 0 {
+		return log
+	}
+	end := first
+	for end < len(log) && isRemoval(log[end]) {
+		end++
+	}
+	slices.Sort(log[first:end])
+	return log
+}
+
+// hasDirectory reports whether an include_dir is in the tree: PostgreSQL gives
+// up a directory at the first file that is wrong.
+func hasDirectory(tree fileTree) bool {
+	for _, text := range tree.files {
+		if strings.Contains(text, "include_dir") {
+			return true
+		}
+	}
+	return false
+}
+
+// onlyTheFirstKind drops what we say about names when files can't be read, and
+// about values when a name doesn't exist: PostgreSQL doesn't look at them then.
+func onlyTheFirstKind(conf guc.Config, reports []*elog.ErrorData) []*elog.ErrorData {
+	if conf.BadFile != "" {
+		return append(slices.Clone(conf.Reports), reports[len(reports)-1])
+	}
+	if !slices.ContainsFunc(reports, func(e *elog.ErrorData) bool { return e.Code == elog.UndefinedObject }) {
+		return reports
+	}
+	return slices.DeleteFunc(slices.Clone(reports), func(e *elog.ErrorData) bool {
+		return e.Context != "" && e.Code != elog.UndefinedObject && !strings.Contains(e.Message, "configuration ")
+	})
+}
