@@ -82,16 +82,25 @@ func (s *Store) isFrozen(v *variable) bool {
 // compareFixed compares what a reload says with the value that only a restart
 // can change, and remembers whether one is pending.
 func (v *variable) compareFixed(old *state, it Item, value Value) *elog.ErrorData {
-	next := *old
-	if next.pendingRestart = old.value != value; next.pendingRestart {
-		v.state.Store(&next)
+	if v.markPending(old.value != value) {
 		return v.needsRestart()
 	}
 	if old.source == it.Source {
+		next := *v.state.Load()
 		next.locate(it)
+		v.state.Store(&next)
 	}
-	v.state.Store(&next)
 	return nil
+}
+
+// markPending remembers whether the files want a value that only a restart can
+// bring.
+func (v *variable) markPending(pending bool) bool {
+	if next := *v.state.Load(); next.pendingRestart != pending {
+		next.pendingRestart = pending
+		v.state.Store(&next)
+	}
+	return pending
 }
 
 func (v *variable) needsRestart() *elog.ErrorData {

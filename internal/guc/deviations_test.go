@@ -19,12 +19,16 @@ func syntaxErrorsInTheLastLine(tree fileTree, failures []fileSetting) []fileSett
 		for name, text := range tree.files {
 			lines := strings.Split(text, "\n")
 			if r.failure == "syntax error" && strings.HasSuffix(r.file, "/"+name) && r.line == len(lines)-1 &&
-				endsTooEarly(lines[r.line]) && (r.line == 0 || guc.ParseBytes("x", []byte(lines[r.line-1])).BadFile == "") {
+				endsTooEarly(lines[r.line]) && (r.line == 0 || !hasSyntaxError(lines[r.line-1])) {
 				failures[i].line++
 			}
 		}
 	}
 	return failures
+}
+
+func hasSyntaxError(line string) bool {
+	return slices.ContainsFunc(guc.ParseBytes("x", []byte(line)).Reports, func(e *elog.ErrorData) bool { return e.Code == elog.SyntaxError })
 }
 
 // endsTooEarly reports whether a line misses its end rather than having an odd
@@ -71,7 +75,7 @@ func isReplaced(settings []fileSetting, i int) bool {
 // spelledDifferentlyOrNew reports whether PostgreSQL looks at a line that is
 // replaced all the same: because the later one spells the name in another case,
 // or because there is no setting of that name yet.
-func spelledDifferentlyOrNew(settings []fileSetting, i int, defs []guc.Definition) bool {
+func spelledDifferentlyOrNew(settings []fileSetting, i int) bool {
 	for _, later := range settings[i+1:] {
 		if *later.name == *settings[i].name && !strings.Contains(*later.name, ".") {
 			return false
@@ -90,7 +94,7 @@ var boundsWithUnits = regexp.MustCompile(`\((\S+)(?: \w+)? \.\. (\S+?)(?: \w+)?\
 
 // asFlexSays words a report about an included directory as PostgreSQL's scanner
 // does, which is not told that it reads one.
-func asFlexSays(e *elog.ErrorData, message string) string {
+func asFlexSays(message string) string {
 	if before, _, isDir := strings.Cut(message, ": Is a directory"); isDir {
 		return "input in flex scanner failed at file " + strings.TrimPrefix(before, "could not open configuration file ") + " line 1"
 	}
@@ -143,6 +147,25 @@ func withoutReplaced(conf guc.Config, want, got []string) (kept []string) {
 func outOfDescriptors(log []string, reports []*elog.ErrorData) bool {
 	return len(log) > 0 && strings.HasPrefix(log[len(log)-1], "FATAL:  exceeded maxAllocatedDescs") &&
 		slices.ContainsFunc(reports, func(e *elog.ErrorData) bool { return strings.Contains(e.Message, "maximum nesting depth exceeded") })
+}
+
+// forgottenMarks are settings which PostgreSQL says need a restart, and we
+// don't, because files that were applied ceased to mention them: it takes such a
+// mark away only when the files have the value in force.
+type forgottenMarks map[string]bool
+
+// excuse reports whether a mark that only PostgreSQL has is such a one.
+func (f forgottenMarks) excuse(conf guc.Config, wasApplied bool, set guc.Setting, pending bool) bool {
+	name := set.Definition.Name
+	if !pending || set.PendingRestart {
+		delete(f, name)
+		return false
+	}
+	isMentioned := slices.ContainsFunc(conf.Items, func(it guc.Item) bool { return it.Name == name })
+	if wasApplied && !isMentioned && set.Source != guc.SourceFile {
+		f[name] = true
+	}
+	return f[name]
 }
 
 // removalsInOrder sorts the messages about what has gone from the files, which

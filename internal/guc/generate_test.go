@@ -67,7 +67,7 @@ type generator struct {
 // generate returns the tree of a seed. The same seed makes the same tree.
 func generate(seed uint64, defs []guc.Definition, tame bool) fileTree {
 	g := generator{
-		Rand: rand.New(rand.NewPCG(seed, 0)), defs: defs, tame: tame, loops: 1, //nolint:gosec // reproducible on purpose
+		Rand: rand.New(rand.NewPCG(seed, 0)), defs: defs, tame: tame, loops: 1,
 		tree: fileTree{seed: seed, files: map[string]string{}},
 	}
 	g.syntaxErrors, g.unknownNames, g.badIncludes, g.badValues = g.chance(0.25), g.chance(0.15), g.chance(0.25), g.chance(0.5)

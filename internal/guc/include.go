@@ -34,10 +34,8 @@ func (in include) isBlank() bool { return strings.Trim(in.name, " \t\r\n") == ""
 
 // fail reports why what is to be included can't be, and where that was wanted.
 func (p *parser) fail(in include, code elog.SQLState, format string, args ...any) bool {
-	p.report(code, format, args...)
-	if in.from != "" {
-		Item{File: in.from, Line: in.line, Source: SourceFile}.at(p.conf.Reports[len(p.conf.Reports)-1])
-	}
+	wanted := Item{File: in.from, Line: in.line, Source: SourceFile}
+	p.conf.Reports = append(p.conf.Reports, wanted.at(elog.New(elog.Log, code, format, args...)))
 	return false
 }
 

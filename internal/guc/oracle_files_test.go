@@ -196,7 +196,7 @@ func sameVerdicts(tree fileTree, conf guc.Config, defs []guc.Definition, setting
 		case unknown:
 		case isReplaced(settings, i):
 			want.applied = false
-			if spelledDifferentlyOrNew(settings, i, defs) {
+			if spelledDifferentlyOrNew(settings, i) {
 				continue
 			}
 		case e != nil && e.Code == elog.CharacterNotInRepertoire:
@@ -207,7 +207,7 @@ func sameVerdicts(tree fileTree, conf guc.Config, defs []guc.Definition, setting
 			want.failure = "setting could not be applied"
 		}
 		if r.applied != want.applied || r.failure != want.failure {
-			return fmt.Errorf("%v\n%v: applied %v, %q; we report %v", tree, r, r.applied, r.failure, e)
+			return fmt.Errorf("%v\n%v: applied %v, %q; we report %w", tree, r, r.applied, r.failure, e)
 		}
 	}
 	return nil

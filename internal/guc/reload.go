@@ -102,30 +102,36 @@ func (r *reload) reset(mainFile string) {
 		present[foldName(it.Name)] = true
 	}
 	for _, v := range r.store.sorted() {
-		old := v.state.Load()
-		if old.source != SourceFile || present[foldName(v.def.Name)] || r.store.isFrozen(v) {
+		if present[foldName(v.def.Name)] || r.store.isFrozen(v) {
 			continue
 		}
-		if v.def.Context < Sighup {
-			next := *old
-			next.pendingRestart = true
-			v.state.Store(&next)
-			r.add(v.needsRestart())
-			r.badFile = mainFile
-			continue
+		isFromFile := v.state.Load().source == SourceFile
+		switch {
+		case v.def.Context < Sighup:
+			// Also when the files only wanted another value for a while.
+			if v.markPending(isFromFile) {
+				r.add(v.needsRestart())
+				r.badFile = mainFile
+			}
+		case isFromFile:
+			r.toDefault(v)
 		}
-		if problem := v.def.check(v.bootValue); problem != nil {
-			r.addAs(problem, r.levelFor(v.def.Name, problem))
-			continue
-		}
-		v.def.assign(v.bootValue)
-		v.state.Store(&state{value: v.bootValue})
-		if v.placeholder {
-			r.store.vars.Delete(foldName(v.def.Name))
-		}
-		if !r.store.isChild {
-			r.addf("parameter \"%s\" removed from configuration file, reset to default", v.def.Name)
-		}
+	}
+}
+
+// toDefault gives a variable its default, unless its hook refuses that now.
+func (r *reload) toDefault(v *variable) {
+	if problem := v.def.check(v.bootValue); problem != nil {
+		r.addAs(problem, r.levelFor(v.def.Name, problem))
+		return
+	}
+	v.def.assign(v.bootValue)
+	v.state.Store(&state{value: v.bootValue})
+	if v.placeholder {
+		r.store.vars.Delete(foldName(v.def.Name))
+	}
+	if !r.store.isChild {
+		r.addf("parameter \"%s\" removed from configuration file, reset to default", v.def.Name)
 	}
 }
 
