@@ -65,7 +65,7 @@ func (s *Store) set(v *variable, it Item, context Context) (changed bool, proble
 	next := &state{value: value, source: it.Source}
 	next.locate(it)
 	v.state.Store(next)
-	return old.value != value, nil
+	return old.value.String() != value.String(), nil // -0 and 0 are equal, but not the same
 }
 
 // notUTF8 refuses bytes that could not travel to other processes unchanged.

@@ -19,14 +19,19 @@ func hooked(context guc.Context, calls *[]string) guc.Definition {
 		Name: "lib.n", Type: guc.TypeInt, Context: context, Max: 99, Default: "1",
 		CheckHook: func(v guc.Value) error {
 			note("check", v)
-			if v.Int() == 13 {
-				return errors.New("It is unlucky.")
-			}
-			return nil
+			return notThirteen(v)
 		},
 		AssignHook: func(v guc.Value) { note("assign", v) },
 		ShowHook:   func(v guc.Value) string { return fmt.Sprintf("<%d>", v.Int()) },
 	}
+}
+
+// notThirteen is a check hook.
+func notThirteen(v guc.Value) error {
+	if v.Int() == 13 {
+		return errors.New("It is unlucky.")
+	}
+	return nil
 }
 
 // wantCalls checks what hooks were called for since the last time.
