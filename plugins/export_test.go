@@ -33,7 +33,7 @@ func load(conf string, init func(*Init) error, collect *registrations) (*Process
 	if err := store.Override(settings.LogLinePrefix, ""); err != nil {
 		return nil, err
 	}
-	configureLog(log, store)
+	settings.ConfigureLog(log, store)
 	own := &ownSettings{store: store, log: log}
 	p.worker = &Worker{settings: own, log: log}
 	p.init = &Init{library: "example", preloading: true, collect: collect, settings: own, log: log}
