@@ -1,7 +1,6 @@
 package host
 
 import (
-	"fmt"
 	"io"
 	"sync/atomic"
 	"time"
@@ -14,8 +13,9 @@ import (
 type logWriter struct {
 	records chan []byte
 	dropped atomic.Int64
-	quit    chan struct{} // closed: write what is queued, and end
-	done    chan struct{} // closed: all is written
+	onLoss  func(dropped int64) // logs the loss; set before the first Write
+	quit    chan struct{}       // closed: write what is queued, and end
+	done    chan struct{}       // closed: all is written
 }
 
 // logBacklog is how many records may wait to be written, and logFarewell how
@@ -52,8 +52,9 @@ func (l *logWriter) run(w io.Writer) {
 
 func (l *logWriter) write(w io.Writer, record []byte) {
 	_, _ = w.Write(record)
-	if n := l.dropped.Swap(0); n > 0 {
-		_, _ = fmt.Fprintf(w, "%d log records of the host were dropped because nobody read the log\n", n)
+	// Word of a loss must not get lost itself, so it waits for some room.
+	if l.dropped.Load() > 0 && len(l.records) <= logBacklog/2 {
+		l.onLoss(l.dropped.Swap(0))
 	}
 }
 

@@ -30,6 +30,7 @@ func TestAStuckLogBlocksNobodyAndLossIsCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := newLogWriter(w)
+	l.onLoss = func(n int64) { fmt.Fprintf(l, "%d records were lost\n", n) }
 	record := bytes.Repeat([]byte("x"), 1023)
 	record = append(record, '\n')
 	for range 3 * logBacklog {
@@ -38,6 +39,7 @@ func TestAStuckLogBlocksNobodyAndLossIsCounted(t *testing.T) {
 	if l.dropped.Load() == 0 {
 		t.Error("nothing was dropped")
 	}
+	lost := l.dropped.Load()
 	go l.close()
 	var b bytes.Buffer
 	drained := make(chan error)
@@ -47,7 +49,7 @@ func TestAStuckLogBlocksNobodyAndLossIsCounted(t *testing.T) {
 	if err := <-drained; err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(b.String(), "log records of the host were dropped") {
+	if want := fmt.Sprintf("\n%d records were lost\n", lost); strings.Count(b.String(), "were lost") != 1 || !strings.Contains(b.String(), want) {
 		t.Error("the loss was not reported")
 	}
 }
