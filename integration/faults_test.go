@@ -61,7 +61,7 @@ func faultsLibrary() plugins.Library {
 
 func faultsInit(p *plugins.Init) error {
 	workers := p.DefineCustomString(plugins.StringVariable{Name: "faults.workers", Default: "[]"})
-	p.DefineCustomInt(plugins.IntVariable{Name: "faults.count", Default: 1, Min: 1, Max: 10})
+	p.DefineCustomInt(plugins.IntVariable{Name: "faults.count", Default: 1, Min: 1, Max: 10, Check: notNine})
 	behaviour := p.DefineCustomString(plugins.StringVariable{Name: "faults.init"})
 	if p.PreloadInProgress() {
 		p.DefineCustomDuration(plugins.DurationVariable{Name: "faults.delay", Default: time.Second, Unit: time.Second, Context: plugins.PGCPostmaster})

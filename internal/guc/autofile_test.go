@@ -49,6 +49,21 @@ func TestReportsNameTheFileOfTheMistake(t *testing.T) {
 	wantShow(t, s, "crash_scope", "worker")
 }
 
+func TestTheSummaryOfAStartNamesTheFileThatPostgresWouldNotGetPast(t *testing.T) {
+	dir := t.TempDir()
+	main, auto := filepath.Join(dir, "h.conf"), filepath.Join(dir, "h.auto.conf")
+	for _, tt := range []struct{ main, auto, want string }{
+		{"worker_stop_timeout = soon", "", main},
+		{"worker_stop_timeout = soon", "crash_scope = x", auto},
+		{"stop_now = 1", "crash_scope = x", main},
+		{"?", "stop_now = 1", main},
+		{"stop_now = 1", "?", auto},
+	} {
+		reports := guc.NewStore(hostDefs()...).ApplyStartup(twoFiles(t, dir, tt.main, tt.auto))
+		wantReports(t, reports[len(reports)-1:], `FATAL F0000: configuration file "`+tt.want+`" contains errors`)
+	}
+}
+
 func TestASyntaxErrorInTheLaterFileKeepsAReloadFromApplyingAnything(t *testing.T) {
 	dir := t.TempDir()
 	auto := filepath.Join(dir, "h.auto.conf")

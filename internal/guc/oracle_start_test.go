@@ -127,7 +127,11 @@ func (o *oracle) sameStart(t *testing.T, tree fileTree, dir, ask string, defs []
 		return nil
 	}
 	set, _ := store.Lookup(ask)
-	if got := set.Value.String() + "\n"; got != stdout.String() {
+	got := set.Value.String() + "\n"
+	if set.Definition.Type == guc.TypeReal { // of which PostgreSQL shows six digits
+		got = strconv.FormatFloat(set.Value.Float(), 'g', 6, 64) + "\n"
+	}
+	if got != stdout.String() {
 		return fmt.Errorf("%v\n%s: got %q, want %q", tree, ask, got, stdout.String())
 	}
 	return nil

@@ -1,6 +1,7 @@
 package guc
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -23,16 +24,21 @@ func (s *Store) ApplyStartup(conf Config) []*elog.ErrorData {
 			reports = append(reports, elog.AsErrorData(problem, elog.Fatal))
 		}
 	}
-	badFile := ""
+	var wrongName, wrongValue string
 	for _, it := range s.lastInFiles(conf.Items) {
-		if _, problem := s.apply(it, Postmaster); problem != nil {
-			reports = append(reports, elog.AsErrorData(problem, elog.Log))
-			badFile = it.File
+		_, problem := s.apply(it, Postmaster)
+		switch {
+		case problem == nil:
+			continue
+		case s.cannotExist(it.Name):
+			wrongName = it.File
+		default:
+			wrongValue = it.File
 		}
+		reports = append(reports, elog.AsErrorData(problem, elog.Log))
 	}
-	if conf.BadFile != "" {
-		badFile = conf.BadFile // the file that names the others
-	}
+	// PostgreSQL meets one of them only, in this order.
+	badFile := cmp.Or(conf.BadFile, wrongName, wrongValue)
 	if badFile != "" {
 		reports = append(reports, containsErrors(elog.Fatal, badFile, ""))
 	}
