@@ -61,6 +61,13 @@ func (c *Conn) CancelRequest(ctx context.Context) error { return c.PgConn().Canc
 // process; a main function need not. Closing a closed session does nothing.
 func (c *Conn) Close(ctx context.Context) error { return c.Conn.Close(ctx) }
 
+// HangUp is Close for a session that may be broken: pgx would keep the socket of
+// such a one for up to 15 seconds and read whatever comes.
+func (c *Conn) HangUp(ctx context.Context) {
+	_ = c.Close(ctx)
+	_ = c.PgConn().Conn().Close()
+}
+
 // DescribeError turns an error of this session into the report that the log
 // shows when main returns it: the server's own words, SQLSTATE, DETAIL and HINT,
 // and in a worker's session the statement, if it was the last that failed. A

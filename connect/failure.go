@@ -21,13 +21,20 @@ import (
 // password.
 func (c *Config) failure(err error) *elog.ErrorData {
 	var server *pgconn.PgError
-	if errors.As(err, &server) {
+	var own *elog.ErrorData
+	switch {
+	case errors.As(err, &server):
 		return c.refusal(server)
+	case errors.As(err, &own):
+		return own
 	}
 	attempts := attemptsOf(err)
 	first := attempts[0]
-	e := elog.New(elog.Fatal, elog.SQLClientUnableToConnect, "could not connect to server: %s", first.reason).
-		WithCause(innermost(first.err))
+	code := elog.SQLClientUnableToConnect
+	if first.nonsense {
+		code = elog.ProtocolViolation
+	}
+	e := elog.New(elog.Fatal, code, "could not connect to server: %s", first.reason).WithCause(innermost(first.err))
 	details := make([]string, 0, len(attempts))
 	for _, a := range attempts {
 		details = append(details, a.String())
@@ -51,6 +58,10 @@ func (c *Config) refusal(server *pgconn.PgError) *elog.ErrorData {
 		}
 	case elog.TooManyConnections:
 		e.Hint = `Each worker with a database connection takes one of the server's "max_connections".`
+	case elog.ProtocolViolation:
+		if strings.HasPrefix(e.Message, "unsupported startup parameter") {
+			e.Hint = "If this is a connection pooler, connect to the server itself, or let the pooler ignore that parameter."
+		}
 	}
 	return e
 }
@@ -61,10 +72,13 @@ type attempt struct {
 	network string // "unix", "tcp", or "" if there was no address to dial
 	where   string
 	reason  string
+	// nonsense: what answered does not speak PostgreSQL's protocol
+	nonsense bool
 }
 
 // attemptsOf lists the attempts pgx has made. An attempt with and one without
-// TLS at the same address are one if they failed alike.
+// TLS at the same address are one if they failed alike, or if the first failed
+// for want of TLS: then it was not the last word.
 func attemptsOf(err error) []attempt {
 	list := []error{err}
 	var many interface{ Unwrap() []error }
@@ -79,12 +93,24 @@ func attemptsOf(err error) []attempt {
 	for _, one := range list {
 		a := attempt{err: one, reason: reasonOf(one)}
 		a.network, a.where = placeOf(one)
-		if n := len(attempts); n == 0 || attempts[n-1].String() != a.String() {
+		a.nonsense = a.reason == invalidResponse
+		n := len(attempts)
+		switch {
+		case n > 0 && attempts[n-1].String() == a.String():
+		case n > 0 && attempts[n-1].where == a.where && attempts[n-1].wantsTLS():
+			attempts[n-1] = a
+		default:
 			attempts = append(attempts, a)
 		}
 	}
 	return attempts
 }
+
+// wantsTLS reports whether there was no TLS to be had.
+func (a attempt) wantsTLS() bool { return strings.HasPrefix(a.reason, "tls error: ") }
+
+// invalidResponse is what libpq says of a server that is none.
+const invalidResponse = "received invalid response from the server"
 
 // placeOf takes the address from the head of pgx's text, which is "ADDRESS
 // (HOST): what it did: why it failed".
@@ -113,10 +139,14 @@ func placeOf(err error) (network, where string) {
 
 // String is a sentence for the DETAIL, in libpq's words.
 func (a attempt) String() string {
-	if a.where == "" {
-		return "Connection to server failed: " + a.reason + "."
+	reason := a.reason
+	if a.nonsense {
+		reason += " (" + printable(innermost(a.err)) + ")"
 	}
-	return "Connection to server " + a.where + " failed: " + a.reason + "."
+	if a.where == "" {
+		return "Connection to server failed: " + reason + "."
+	}
+	return "Connection to server " + a.where + " failed: " + reason + "."
 }
 
 // reasonOf says why an attempt failed, without anything that changes from one
@@ -135,6 +165,8 @@ func reasonOf(err error) string {
 		return certificate.Error()
 	case errors.As(err, &lost):
 		return lost.Error()
+	case isNonsense(err):
+		return invalidResponse
 	case errors.Is(err, pgconn.ErrReadOnlyConnection):
 		return "session is read-only"
 	case errors.Is(err, pgconn.ErrReadWriteConnection):
@@ -163,6 +195,8 @@ func (a attempt) hint() string {
 		return "The user who runs the host has no right to the directory of the socket."
 	case a.network == "tcp" && errors.Is(a.err, syscall.ECONNREFUSED):
 		return "Is the server running on that host and accepting TCP/IP connections?"
+	case a.nonsense:
+		return "Does something else than a PostgreSQL server listen there?"
 	case strings.Contains(a.reason, "server refused TLS connection"):
 		return `The server does not offer SSL: turn it on there, or use another "sslmode".`
 	case errors.As(a.err, &unknown):

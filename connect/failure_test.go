@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/pgexthost/pgexthost/connect"
-	"github.com/pgexthost/pgexthost/connect/internal/fakeserver"
+	"github.com/pgexthost/pgexthost/internal/fakeserver"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 

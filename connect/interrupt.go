@@ -15,7 +15,7 @@ const cancelGrace = 2 * time.Second
 
 // interrupter says what the end of a context does to an exchange with the
 // server: a statement is cancelled by a cancel request, a wait for notifications
-// just ends, since there is nothing to cancel.
+// just ends, since there is nothing to cancel, and so does a probe's statement.
 type interrupter struct {
 	wire                 *wire
 	statement, listening ctxwatch.Handler
@@ -25,7 +25,7 @@ type interrupter struct {
 // HandleCancel is called when the context ends.
 func (i *interrupter) HandleCancel(ctx context.Context) {
 	i.chosen = i.statement
-	if i.wire.listening.Load() {
+	if i.wire.listening.Load() || i.wire.probe {
 		i.chosen = i.listening
 	}
 	i.chosen.HandleCancel(ctx)

@@ -17,6 +17,9 @@ type lossReader struct {
 
 func (l lossReader) Read(p []byte) (int, error) {
 	n, err := l.in.Read(p)
+	if l.wire.tooMuch(n) {
+		return 0, errTooMuch
+	}
 	return n, l.wire.mark(err)
 }
 
@@ -29,6 +32,7 @@ type lastWordWriter struct {
 }
 
 func (l lastWordWriter) Write(p []byte) (int, error) {
+	l.wire.received.Store(0)
 	n, err := l.out.Write(p)
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 		return len(p), nil

@@ -46,19 +46,15 @@ func (c *Config) open(ctx context.Context, cl client, o options) (*Conn, error) 
 		tracer = &activityTracer{report: cl.report}
 		config.Tracer = tracer
 	}
-	wire := prepareWire(config)
-	established, err := pgx.ConnectConfig(ctx, config)
+	wire := prepareWire(config, o.probe)
+	established, err := pgx.ConnectConfig(opening(ctx), config)
 	if err != nil {
 		return nil, c.openError(ctx, err)
 	}
 	conn := &Conn{Conn: established, wire: wire, tracer: tracer, address: wire.pin()}
-	if err := refuseOldServer(conn.ServerVersion()); err != nil {
-		_ = established.Close(ctx)
-		return nil, err
-	}
-	if conn.databaseOID, err = prepareSession(ctx, established, o.setup(config.RuntimeParams)); err != nil {
-		_ = established.Close(ctx)
-		return nil, c.openError(ctx, wire.explain(err))
+	if err := conn.prepare(ctx, o); err != nil {
+		conn.HangUp(ctx)
+		return nil, c.openError(ctx, orUnexpected(wire.explain(err)))
 	}
 	return conn, nil
 }
@@ -70,18 +66,42 @@ func (c *Config) openError(ctx context.Context, err error) error {
 	return c.failure(err)
 }
 
-// prepareSession runs the set-up statement in one round trip, without the
-// extended protocol: it is never run again.
-func prepareSession(ctx context.Context, c *pgx.Conn, setup string) (databaseOID uint32, err error) {
-	results, err := c.PgConn().Exec(ctx, setup).ReadAll()
+// prepare makes what pgx has opened a session of ours.
+func (c *Conn) prepare(ctx context.Context, o options) error {
+	if err := refuseOldServer(c.ServerVersion()); err != nil {
+		return err
+	}
+	if o.probe > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.probe)
+		defer cancel()
+	}
+	oid, err := runSetup(ctx, c.PgConn(), o.setup(c.Config().RuntimeParams))
+	if err != nil {
+		return err
+	}
+	c.databaseOID = oid
+	if o.probe == 0 {
+		c.wire.trust(c.PgConn().Frontend())
+	}
+	return nil
+}
+
+// runSetup runs the set-up statement in one round trip, without the extended
+// protocol: it is never run again.
+func runSetup(ctx context.Context, c *pgconn.PgConn, setup string) (databaseOID uint32, err error) {
+	results, err := c.Exec(ctx, setup).ReadAll()
 	if err != nil {
 		return 0, err
 	}
-	if len(results) != 1 || len(results[0].Rows) != 1 {
-		return 0, errors.New("server sent an unexpected answer")
+	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) == 0 {
+		return 0, unexpectedAnswer()
 	}
 	oid, err := strconv.ParseUint(string(results[0].Rows[0][0]), 10, 32)
-	return uint32(oid), err
+	if err != nil {
+		return 0, unexpectedAnswer()
+	}
+	return uint32(oid), nil
 }
 
 // oldestServer is the first major version with all that sessions are given.

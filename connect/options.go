@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Option changes how a session is opened.
@@ -12,6 +13,7 @@ type Option func(*options)
 type options struct {
 	keepTimeouts bool
 	settings     map[string]string
+	probe        time.Duration // 0: an ordinary session
 }
 
 func newOptions(list []Option) options {
@@ -35,6 +37,14 @@ func KeepTimeouts() Option { return func(o *options) { o.keepTimeouts = true } }
 func WithSetting(name, value string) Option {
 	return func(o *options) { o.settings[name] = value }
 }
+
+// AsProbe is for a session that only finds out about the server, which may be
+// down, ill, or no PostgreSQL at all. Limit bounds the look-up of each host
+// name, the first exchange, and the attempt at each address, unless the
+// connection settings have a connect_timeout for those. A server that sends much
+// more than short questions ask for breaks the session, as does the end of a
+// statement's context; no cancel request is ever sent.
+func AsProbe(limit time.Duration) Option { return func(o *options) { o.probe = limit } }
 
 // timeouts are the limits that a new session is freed from.
 var timeouts = []string{"statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"}

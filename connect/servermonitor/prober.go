@@ -2,10 +2,13 @@ package servermonitor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"strconv"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgexthost/pgexthost/connect"
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -40,7 +43,8 @@ type Session interface {
 
 // Prober opens the monitor's sessions.
 type Prober struct {
-	// AnswerLimit bounds each exchange with the server.
+	// AnswerLimit bounds each exchange with a server: with several hosts, each
+	// has that long to let the monitor in, unless connect_timeout says otherwise.
 	AnswerLimit time.Duration
 }
 
@@ -51,9 +55,7 @@ func (p Prober) Open(ctx context.Context, conninfo string) (Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.AnswerLimit)
-	defer cancel()
-	conn, err := connect.Open(ctx, config, ApplicationName)
+	conn, err := connect.Open(ctx, config, ApplicationName, connect.AsProbe(p.AnswerLimit))
 	if err != nil {
 		return nil, err
 	}
@@ -78,20 +80,42 @@ func (s *session) Look(ctx context.Context) (Facts, error) {
 		if ctx.Err() != nil {
 			return Facts{}, elog.New(elog.Error, elog.ConnectionFailure, "server does not answer")
 		}
-		return Facts{}, s.conn.DescribeError(err)
+		return Facts{}, s.describe(err)
 	}
-	if len(results) != 1 || len(results[0].Rows) != 1 {
-		return Facts{}, elog.New(elog.Error, elog.ProtocolViolation, "server sent an unexpected answer")
+	f := Facts{Version: s.conn.ServerVersion(), Where: s.where()}
+	if f.InRecovery, f.Started, err = parseAnswer(results); err != nil {
+		return Facts{}, err
+	}
+	return f, nil
+}
+
+// parseAnswer takes nothing for granted: one that is not understood must not
+// count as a server that takes writes.
+func parseAnswer(results []*pgconn.Result) (inRecovery bool, started time.Time, err error) {
+	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 2 {
+		return false, time.Time{}, unexpectedAnswer()
 	}
 	row := results[0].Rows[0]
-	started, err := strconv.ParseInt(string(row[1]), 10, 64)
-	if err != nil {
-		return Facts{}, elog.New(elog.Error, elog.ProtocolViolation, "server sent an unexpected answer").WithCause(err)
+	microseconds, err := strconv.ParseInt(string(row[1]), 10, 64)
+	if recovery := string(row[0]); err != nil || recovery != "t" && recovery != "f" {
+		return false, time.Time{}, unexpectedAnswer()
 	}
-	return Facts{
-		InRecovery: string(row[0]) == "t", Started: time.UnixMicro(started),
-		Version: s.conn.ServerVersion(), Where: s.where(),
-	}, nil
+	return string(row[0]) == "t", time.UnixMicro(microseconds), nil
+}
+
+func unexpectedAnswer() *elog.ErrorData {
+	return elog.New(elog.Error, elog.ProtocolViolation, "server sent an unexpected answer")
+}
+
+// describe says what broke the session. What is neither the server's word nor a
+// loss of the connection is an answer that pgx did not understand.
+func (s *session) describe(err error) *elog.ErrorData {
+	e := s.conn.DescribeError(err)
+	var server *pgconn.PgError
+	if errors.As(err, &server) || connect.IsConnectionLost(e) && e.Code != connect.ConnectionDoesNotExist {
+		return e
+	}
+	return unexpectedAnswer().WithCause(err)
 }
 
 func (s *session) where() string {
@@ -109,7 +133,7 @@ func (s *session) AwaitLoss(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			return s.conn.DescribeError(err)
+			return s.describe(err)
 		}
 	}
 }
@@ -120,5 +144,5 @@ const goodbyeLimit = time.Second
 func (s *session) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), goodbyeLimit)
 	defer cancel()
-	_ = s.conn.Close(ctx)
+	s.conn.HangUp(ctx)
 }

@@ -37,10 +37,10 @@ func classify(err error) failure {
 	f.topic = f.reason
 	switch {
 	case e.Code == elog.CannotConnectNow:
-		f.kind, f.state, f.topic = starting, shmem.ServerStarting, "starting"
+		f.kind, f.state = starting, shmem.ServerStarting
 	case notThere(err):
 		f.topic = "not there"
-	case !connect.IsServerEvent(err):
+	case e.Code == elog.ProtocolViolation, !connect.IsServerEvent(err):
 		f.kind = refused
 	}
 	return f
