@@ -11,9 +11,11 @@ import (
 const (
 	standbyPause   = time.Second            // until the next question whether the standby was promoted
 	readWritePause = 10 * time.Second       // until the next question whether the server still answers
-	startingPause  = 250 * time.Millisecond // while the server says that it starts
-	firstPause     = 100 * time.Millisecond // after the first failure; doubles
-	longestPause   = 5 * time.Second
+	startingPause  = 250 * time.Millisecond // while the server says that it starts; doubles every 20 looks
+	// A server logs each login that it refuses, and may recover for hours.
+	longestStartingPause = 2 * time.Second
+	firstPause           = 100 * time.Millisecond // after the first failure; doubles
+	longestPause         = 5 * time.Second
 	// A server that refuses the login logs each attempt, and will not change
 	// its mind until a person does something.
 	firstRefusedPause   = time.Second
@@ -115,14 +117,14 @@ func (m *machine) nextPause(f failure) time.Duration {
 		m.kind, m.failures = f.kind, 0
 	}
 	m.failures++
-	first, longest := firstPause, longestPause
+	first, longest, doublings := firstPause, longestPause, m.failures-1
 	switch f.kind {
 	case starting:
-		return startingPause
+		first, longest, doublings = startingPause, longestStartingPause, m.failures/startingPatience
 	case refused:
 		first, longest = firstRefusedPause, longestRefusedPause
 	case away:
 	}
-	pause := min(first<<min(m.failures-1, 10), longest)
+	pause := min(first<<min(doublings, 10), longest)
 	return pause + time.Duration(m.jitter()*float64(pause)/4)
 }

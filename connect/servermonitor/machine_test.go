@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -91,7 +92,7 @@ func TestPausesGrowToALimit(t *testing.T) {
 		"away":        {errGone, 100 * time.Millisecond, 5 * time.Second},
 		"full":        {errFull, 100 * time.Millisecond, 5 * time.Second},
 		"refused":     {errPassword, time.Second, 30 * time.Second},
-		"starting":    {errStarting, 250 * time.Millisecond, 250 * time.Millisecond},
+		"starting":    {errStarting, 250 * time.Millisecond, 2 * time.Second},
 		"own error":   {errors.New("x"), time.Second, 30 * time.Second},
 		"no conninfo": {elog.New(elog.Error, elog.InvalidParameterValue, "invalid connection string"), time.Second, 30 * time.Second},
 	} {
@@ -179,6 +180,47 @@ func TestHostThatStartsBeforeItsServerSaysOnceThatItWaits(t *testing.T) {
 	}
 	if got := said(newMachine().failed(errStarting)); got != "waiting for the server: the database system is starting up" {
 		t.Errorf("nothing said yet: got %q", got)
+	}
+}
+
+// What a server says while it stops is not what it says while it starts.
+func TestALongStartAfterAStopIsNews(t *testing.T) {
+	m := newMachine()
+	m.found(primary)
+	m.found(primary)
+	stopping := elog.New(elog.Fatal, elog.CannotConnectNow, "the database system is shutting down")
+	var lines []string
+	for _, err := range append([]error{errLost, stopping, stopping, errGone}, slices.Repeat([]error{errStarting}, 3*startingPatience)...) {
+		if line := said(m.failed(err)); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	want := []string{
+		"lost connection to the server: terminating connection due to administrator command",
+		"waiting for the server: the database system is shutting down",
+		"waiting for the server: connection refused",
+		"waiting for the server: the database system is starting up",
+	}
+	if !slices.Equal(lines, want) {
+		t.Errorf("got %q", lines)
+	}
+}
+
+// The pauses say how many logins a server has to refuse in an hour.
+func TestAnIllServerIsNotAskedTooOften(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err  error
+		most int
+	}{
+		"away": {errGone, 730}, "starting": {errStarting, 1870}, "refused": {errPassword, 125},
+	} {
+		m, looks := newMachine(), 0
+		for spent := time.Duration(0); spent < time.Hour; looks++ {
+			spent += m.failed(tt.err).pause
+		}
+		if looks > tt.most {
+			t.Errorf("%s: got %d looks", name, looks)
+		}
 	}
 }
 

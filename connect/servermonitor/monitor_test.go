@@ -197,3 +197,42 @@ func testEndOfContextInterruptsAnAttempt(t *testing.T) {
 		t.Error("the interrupted attempt was published")
 	}
 }
+
+// awayFor is a server that is away, and then there.
+type awayFor struct {
+	until time.Time
+	opens int
+}
+
+func (a *awayFor) Open(context.Context, string) (Session, error) {
+	a.opens++
+	if time.Now().Before(a.until) {
+		return nil, errGone
+	}
+	return newSession(primary), nil
+}
+
+func TestAnHourWithoutAServerIsQuiet(t *testing.T) {
+	synctest.Test(t, testAnHourWithoutAServerIsQuiet)
+}
+
+func testAnHourWithoutAServerIsQuiet(t *testing.T) {
+	p, server := newProcess("c"), &awayFor{until: time.Now().Add(time.Hour)}
+	stop := start(t, p, server)
+	p.expect(t, shmem.ServerUnreachable)
+	time.Sleep(time.Until(server.until))
+	if len(p.published) != 0 {
+		t.Error("it was published again")
+	}
+	p.expect(t, shmem.ServerReadWrite)
+	if late := time.Since(server.until); late > longestPause {
+		t.Errorf("the server was found after %v", late)
+	}
+	_ = stop()
+	if server.opens > 730 {
+		t.Errorf("%d attempts", server.opens)
+	}
+	if len(p.reports) != 2 {
+		t.Errorf("%d lines in the log", len(p.reports))
+	}
+}

@@ -93,3 +93,27 @@ func TestAWaitThatIsBrokenOffSendsNoCancelRequestAndKeepsTheSession(t *testing.T
 		t.Errorf("got %d connections, cancel requests %v", fake.Connections(), fake.Cancelled())
 	}
 }
+
+func TestAServerThatTalksOnItsOwnEndsTheSession(t *testing.T) {
+	for name, tt := range map[string]struct {
+		script fakeserver.Script
+		reason string
+	}{
+		"nonsense":              {raw("SSH-2.0-OpenSSH_9.2\r\n"), odd},
+		"a huge length":         {raw("A" + gib), odd},
+		"endless notices":       {flood("N\x00\x00\x00\x0dSNOTICE\x00\x00"), odd},
+		"endless notifications": {flood("A\x00\x00\x00\x0c\x00\x00\x00\x01a\x00b\x00"), odd},
+		"endless parameters":    {flood("S\x00\x00\x00\x08a\x00b\x00"), odd},
+		"a crash":               {fakeserver.Refuse("57P02", "crash of another"), "crash of another"},
+		"an idle timeout":       {fakeserver.Refuse("57P05", "idle-session timeout"), "idle-session timeout"},
+		"the end":               {func(*fakeserver.Client) {}, closed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openFake(t, func(c *fakeserver.Client) { c.Login(); tt.script(c) })
+			if err := s.AwaitLoss(context.Background()); err == nil || classify(err).reason != tt.reason {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
