@@ -16,11 +16,11 @@ import (
 // Not parallel: it counts what the whole process allocates.
 func TestAHugeOrEndlessAnswerTakesLittleMemory(t *testing.T) {
 	const most = 32 << 20
-	for name, tt := range oddServers {
+	for name, script := range fakeserver.Oddities {
 		if !strings.Contains(name, "length") && !strings.HasPrefix(name, "endless") {
 			continue
 		}
-		fake := fakeserver.Start(t, tt.script)
+		fake := fakeserver.Start(t, script)
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		if _, err := lookAt(fake.Conninfo(), patience); err == nil {
@@ -42,7 +42,7 @@ func TestALookCostsAnIllServerOneConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			const looks = 10
-			fake := fakeserver.Start(t, oddServers[name].script)
+			fake := fakeserver.Start(t, fakeserver.Oddities[name])
 			for range looks {
 				if _, err := lookAt(fake.Conninfo(), shortly); err == nil {
 					t.Fatal("got an answer")
@@ -155,14 +155,14 @@ func TestAConnectTimeoutOfTheSettingsCounts(t *testing.T) {
 
 func TestTheEndOfTheContextEndsALookAtOnce(t *testing.T) {
 	t.Parallel()
-	for name, tt := range oddServers {
+	for name, script := range fakeserver.Oddities {
 		if !strings.HasPrefix(name, "hangs") {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			hangs := make(chan struct{})
-			fake := fakeserver.Start(t, func(c *fakeserver.Client) { close(hangs); tt.script(c) })
+			fake := fakeserver.Start(t, func(c *fakeserver.Client) { close(hangs); script(c) })
 			ctx, cancel := context.WithCancelCause(context.Background())
 			enough := errors.New("enough")
 			go func() { <-hangs; cancel(enough) }()
@@ -222,7 +222,7 @@ func TestAWorkersSessionTakesLongMessages(t *testing.T) {
 func TestNonsenseIsAProtocolViolation(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"zeros", "says maybe", "an empty greeting", "nonsense in the answer"} {
-		if _, err := lookAt(fakeserver.Start(t, oddServers[name].script).Conninfo(), patience); connect.SQLState(err) != elog.ProtocolViolation {
+		if _, err := lookAt(fakeserver.Start(t, fakeserver.Oddities[name]).Conninfo(), patience); connect.SQLState(err) != elog.ProtocolViolation {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}

@@ -99,11 +99,11 @@ func TestAServerThatTalksOnItsOwnEndsTheSession(t *testing.T) {
 		script fakeserver.Script
 		reason string
 	}{
-		"nonsense":              {raw("SSH-2.0-OpenSSH_9.2\r\n"), odd},
-		"a huge length":         {raw("A" + gib), odd},
-		"endless notices":       {flood("N\x00\x00\x00\x0dSNOTICE\x00\x00"), odd},
-		"endless notifications": {flood("A\x00\x00\x00\x0c\x00\x00\x00\x01a\x00b\x00"), odd},
-		"endless parameters":    {flood("S\x00\x00\x00\x08a\x00b\x00"), odd},
+		"nonsense":              {fakeserver.Raw("SSH-2.0-OpenSSH_9.2\r\n"), odd},
+		"a huge length":         {fakeserver.Raw("A\x3f\xff\xff\xff"), odd},
+		"endless notices":       {fakeserver.Flood("N\x00\x00\x00\x0dSNOTICE\x00\x00"), odd},
+		"endless notifications": {fakeserver.Flood("A\x00\x00\x00\x0c\x00\x00\x00\x01a\x00b\x00"), odd},
+		"endless parameters":    {fakeserver.Flood("S\x00\x00\x00\x08a\x00b\x00"), odd},
 		"a crash":               {fakeserver.Refuse("57P02", "crash of another"), "crash of another"},
 		"an idle timeout":       {fakeserver.Refuse("57P05", "idle-session timeout"), "idle-session timeout"},
 		"the end":               {func(*fakeserver.Client) {}, closed},

@@ -32,7 +32,7 @@ type randomServer struct {
 	server  *fakeserver.Postgres
 	process *fakeProcess
 	stop    func() error
-	names   []string // of oddServers
+	names   []string // of oddities
 	reports int
 }
 
@@ -41,7 +41,7 @@ func newRandomServer(t *testing.T, r *rand.Rand) *randomServer {
 	s.fake = fakeserver.Start(t, s.server.Serve)
 	s.process = newProcess(s.fake.Conninfo())
 	s.stop = start(t, s.process, Prober{AnswerLimit: 5 * shortly})
-	for name := range oddServers {
+	for name := range fakeserver.Oddities {
 		s.names = append(s.names, name)
 	}
 	slices.Sort(s.names) // the seed alone decides
@@ -88,7 +88,7 @@ func (s *randomServer) change() (name string, state shmem.ServerState) {
 	default:
 		name = s.names[s.rand.IntN(len(s.names))]
 		state = oddServers[name].state
-		s.fake.Play(oddServers[name].script)
+		s.fake.Play(fakeserver.Oddities[name])
 	}
 	s.fake.Disconnect()
 	return name, state
