@@ -65,6 +65,28 @@ func contextError(ctx context.Context, w *plugins.Worker) error {
 // claim registers another worker at run time, through shared memory alone; with
 // a MainArg one of the parallel class that it leads.
 func claim(ctx context.Context, w *plugins.Worker) error {
+	claimed := plugins.BackgroundWorker{
+		Name: "claimed", Flags: plugins.ShmemAccess, LibraryName: "faults", FunctionName: "wait", RestartTime: plugins.NeverRestart,
+	}
+	if w.Entry().MainArg != 0 {
+		claimed.Flags |= plugins.ClassParallel
+		claimed.NotifyPid = w.Pid()
+	}
+	return claimAll(ctx, w, claimed)
+}
+
+// claimSessions does it for workers with sessions.
+func claimSessions(ctx context.Context, w *plugins.Worker) error {
+	once, again := sessionWorker("dynamic, once"), sessionWorker("dynamic, again")
+	again.RestartTime = 3600
+	for _, claimed := range []*plugins.BackgroundWorker{&once, &again} {
+		claimed.LibraryName = "faults"
+		claimed.Flags |= plugins.ShmemAccess
+	}
+	return claimAll(ctx, w, once, again)
+}
+
+func claimAll(ctx context.Context, w *plugins.Worker, workers ...plugins.BackgroundWorker) error {
 	var files [2]*os.File
 	for i, fd := range []int{handshake.FDSegment, handshake.FDAlarm} {
 		own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
@@ -77,19 +99,14 @@ func claim(ctx context.Context, w *plugins.Worker) error {
 	if err != nil {
 		return err
 	}
-	claimed := plugins.BackgroundWorker{
-		Name: "claimed", Flags: plugins.ShmemAccess, LibraryName: "faults", FunctionName: "wait", RestartTime: plugins.NeverRestart,
+	for _, claimed := range workers {
+		parallel := claimed.Flags&plugins.ClassParallel != 0
+		slot, generation, ok := segment.BackendSlots(w.Pid()).Claim(claimed.Descriptor(), parallel, 1)
+		if !ok {
+			return errors.New("no slot is free")
+		}
+		w.Logf(elog.Log, "%s has claimed slot %d, generation %d", w.Entry().Name, slot, generation)
 	}
-	parallel := w.Entry().MainArg != 0
-	if parallel {
-		claimed.Flags |= plugins.ClassParallel
-		claimed.NotifyPid = w.Pid()
-	}
-	slot, generation, ok := segment.BackendSlots(w.Pid()).Claim(claimed.Descriptor(), parallel, 1)
-	if !ok {
-		return errors.New("no slot is free")
-	}
-	w.Logf(elog.Log, "%s has claimed slot %d, generation %d", w.Entry().Name, slot, generation)
 	segment.SendPostmasterSignal(shmem.InheritAlarm(files[1]), shmem.PMSignalBackgroundWorkerChange)
 	return wait(ctx, w)
 }

@@ -54,6 +54,7 @@ func faultsLibrary() plugins.Library {
 			"claim":           claim,
 			"talk":            talk,
 			"fail_statement":  failStatement,
+			"claim_sessions":  claimSessions,
 		},
 		ManualSignals: []string{"manual_signals", "never_unblocks"},
 	}
