@@ -185,7 +185,7 @@ func TestAFastShutdownIsFastWhateverTheServerDoes(t *testing.T) {
 			if took := time.Since(begin); took > fast {
 				t.Errorf("it took %v", took)
 			}
-			if n := h.count(`DEBUG1:  server monitor process \(PID \d+\) exited with exit code 0$`); n != 1 {
+			if n := h.count(`DEBUG:  server monitor process \(PID \d+\) exited with exit code 0$`); n != 1 {
 				t.Error("the monitor did not end by itself")
 			}
 			if n := h.count(`was terminated by signal`); n != 0 {

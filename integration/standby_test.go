@@ -109,7 +109,7 @@ func TestWorkersAfterTheLossOfTheirServer(t *testing.T) {
 			forgotten := map[string]bool{"dynamic, once": true, "static, once": !tt.survives}
 			for _, name := range all {
 				if forgotten[name] {
-					h.waitLog(`DEBUG1:  unregistering background worker "` + name + `"$`)
+					h.waitLog(`DEBUG:  unregistering background worker "` + name + `"$`)
 				} else {
 					h.waitLogCount(`LOG:  `+name+` sleeps in the server$`, 2)
 				}
