@@ -1,7 +1,6 @@
 package guc_test
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,30 +11,23 @@ import (
 
 // What PostgreSQL does and this package doesn't, each as narrow as possible.
 
-// syntaxErrorsInTheLastLine gives syntax errors "near end of line" in a last
-// line without newline the right number: PostgreSQL's is one too small.
-func syntaxErrorsInTheLastLine(tree fileTree, failures []fileSetting) []fileSetting {
-	for i, r := range failures {
-		for name, text := range tree.files {
-			lines := strings.Split(text, "\n")
-			if r.failure == "syntax error" && strings.HasSuffix(r.file, "/"+name) && r.line == len(lines)-1 &&
-				endsTooEarly(lines[r.line]) && (r.line == 0 || !hasSyntaxError(lines[r.line-1])) {
-				failures[i].line++
-			}
+// endsTooEarly is what a report says of a line that misses its end rather than
+// having an odd token in it.
+const endsTooEarly = ", near end of line"
+
+// miscounted gives a syntax error "near end of line" in a last line without
+// newline the number that PostgreSQL gives it, which is one too small.
+func miscounted(tree fileTree, e *elog.ErrorData) *elog.ErrorData {
+	file, line := placeOf(e)
+	if !strings.HasSuffix(e.Message, endsTooEarly) {
+		return e
+	}
+	for name, text := range tree.files {
+		if strings.HasSuffix(file, "/"+name) && line == strings.Count(text, "\n")+1 && !strings.HasSuffix(text, "\n") {
+			e = elog.New(e.Level, e.Code, "syntax error in file \"%s\" line %d%s", file, line-1, endsTooEarly)
 		}
 	}
-	return failures
-}
-
-func hasSyntaxError(line string) bool {
-	return slices.ContainsFunc(guc.ParseBytes("x", []byte(line)).Reports, func(e *elog.ErrorData) bool { return e.Code == elog.SyntaxError })
-}
-
-// endsTooEarly reports whether a line misses its end rather than having an odd
-// token in it.
-func endsTooEarly(line string) bool {
-	reports := guc.ParseBytes("x", []byte(line)).Reports
-	return len(reports) == 1 && strings.HasSuffix(reports[0].Message, "near end of line")
+	return e
 }
 
 // withoutNULs takes over our value where a NUL byte is inside quotes: it ends
@@ -111,17 +103,6 @@ func afterTheMainFile(conf guc.Config, reports []*elog.ErrorData) (kept []*elog.
 		}
 	}
 	return kept
-}
-
-// lastLineNumbers is syntaxErrorsInTheLastLine for a line of the log.
-func lastLineNumbers(tree fileTree, message string) string {
-	var file string
-	var line int
-	if _, err := fmt.Sscanf(message, "LOG:  syntax error in file %q line %d, near end of line", &file, &line); err != nil {
-		return message
-	}
-	fixed := syntaxErrorsInTheLastLine(tree, []fileSetting{{file: file, line: line, failure: "syntax error"}})[0]
-	return fmt.Sprintf("LOG:  syntax error in file %q line %d, near end of line", file, fixed.line)
 }
 
 // withoutReplaced takes out of PostgreSQL's log that a placeholder got a value

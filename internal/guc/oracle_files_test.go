@@ -98,8 +98,7 @@ func sameMistakes(tree fileTree, conf guc.Config, settings, failures []fileSetti
 	if len(failures) == 0 {
 		return fmt.Errorf("%v\nPostgreSQL has no complaint, we have %v", tree, conf.Reports)
 	}
-	ours := ourFailures(conf)
-	want := lines(syntaxErrorsInTheLastLine(tree, failures))
+	ours, want := ourFailures(tree, conf), lines(failures)
 	if len(ours) == 0 || ours[0] != want[0] || !isSubsequence(want, ours) {
 		return difference(tree, "failures", ours, want)
 	}
@@ -125,13 +124,13 @@ func isSubsequence(part, whole []string) bool {
 }
 
 // ourFailures words our reports as pg_file_settings.error does.
-func ourFailures(conf guc.Config) (shown []string) {
+func ourFailures(tree fileTree, conf guc.Config) (shown []string) {
 	for _, e := range conf.Reports {
 		if !isProblem(e) {
 			continue
 		}
 		r := fileSetting{failure: viewText(e)}
-		r.file, r.line = placeOf(e)
+		r.file, r.line = placeOf(miscounted(tree, e))
 		if r.failure != "" {
 			shown = append(shown, r.String())
 		}

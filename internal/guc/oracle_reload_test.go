@@ -117,9 +117,9 @@ func (o *oracle) messages(log string) (messages []string) {
 
 // ourMessages shows reports as PostgreSQL logs them: without units in the
 // bounds, which came with version 18, and without what we add.
-func ourMessages(reports []*elog.ErrorData) (messages []string) {
+func ourMessages(tree fileTree, reports []*elog.ErrorData) (messages []string) {
 	for _, e := range reports {
-		message := asFlexSays(e.Message)
+		message := asFlexSays(miscounted(tree, e).Message)
 		messages = append(messages, e.Level.String()+":  "+strings.ReplaceAll(withoutUnits(message), "\n", "\n\t"))
 		if e.Hint != "" && e.Code == elog.InvalidParameterValue {
 			messages = append(messages, "HINT:  "+e.Hint)
@@ -130,9 +130,9 @@ func ourMessages(reports []*elog.ErrorData) (messages []string) {
 
 // sameLog compares our reports with the postmaster's.
 func sameLog(tree fileTree, conf guc.Config, reports []*elog.ErrorData, want []string) error {
-	got := ourMessages(afterTheMainFile(conf, onlyTheFirstKind(conf, reports)))
+	got := ourMessages(tree, afterTheMainFile(conf, onlyTheFirstKind(conf, reports)))
 	for i := range want {
-		want[i] = lastLineNumbers(tree, withoutUnits(want[i]))
+		want[i] = withoutUnits(want[i])
 		want[i] = strings.Replace(want[i], `file "`+autoName+`"`, `file "`+conf.BadFile+`"`, 1)
 	}
 	got, want = removalsInOrder(got), removalsInOrder(withoutReplaced(conf, want, got))
