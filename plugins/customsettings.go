@@ -112,7 +112,7 @@ func (p *Init) DefineCustomInt(v IntVariable) func() int {
 
 // DurationVariable describes a setting that is a time. Unit is the precision:
 // time.Millisecond (the default), time.Second or time.Minute; numbers without a
-// unit are in it. Min and Max both zero means no bounds but zero. What exceeds
+// unit are in it, and Default, Min and Max are multiples of it. Min and Max both zero means no bounds but zero. What exceeds
 // the 292 years of a time.Duration is read as its greatest value. See
 // [IntVariable] for the three functions.
 type DurationVariable struct {
@@ -137,6 +137,12 @@ func (p *Init) DefineCustomDuration(v DurationVariable) func() time.Duration {
 			WithHint("Use time.Millisecond, time.Second or time.Minute."))
 	}
 	step := max(v.Unit, time.Millisecond)
+	for what, value := range map[string]time.Duration{"default": v.Default, "minimum": v.Min, "maximum": v.Max} {
+		if value%step != 0 {
+			p.abort(elog.New(elog.Error, elog.InvalidParameterValue, "invalid definition of parameter \"%s\"", v.Name).
+				WithDetail("The %s, %v, is no multiple of the unit, %v.", what, value, step))
+		}
+	}
 	longest := int64(math.MaxInt32) // in units
 	if v.Min != 0 || v.Max != 0 {
 		longest = int64(v.Max / step)

@@ -174,3 +174,20 @@ func TestDurationsLongerThanGoHasAreItsLongest(t *testing.T) {
 		t.Errorf("got %v, %v", get(), err)
 	}
 }
+
+func TestDurationsAreMultiplesOfTheirUnit(t *testing.T) {
+	for what, v := range map[string]plugins.DurationVariable{
+		"default": {Default: 1500 * time.Millisecond},
+		"minimum": {Min: time.Millisecond},
+		"maximum": {Max: time.Minute + 1},
+	} {
+		v.Name, v.Unit = "x.d", time.Second
+		_, err := plugins.Load("", func(p *plugins.Init) error {
+			p.DefineCustomDuration(v)
+			return nil
+		})
+		if elog.CodeOf(err) != elog.InvalidParameterValue || !strings.Contains(err.Error(), "The "+what+", ") {
+			t.Errorf("%s: got %v", what, err)
+		}
+	}
+}
