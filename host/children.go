@@ -150,6 +150,12 @@ func (c *children) buried(id postmaster.ChildID) (postmaster.Exited, bool) {
 	if p == nil {
 		return postmaster.Exited{}, false
 	}
+	clean := p.record.Clean()
+	if !clean {
+		// It could not see to what it has started. Until it is reaped, its pid
+		// can't be another group's.
+		_ = unix.Kill(-p.pid, unix.SIGKILL)
+	}
 	status, err := reap(p.pid)
 	if err != nil {
 		// Somebody else has reaped our child: all that is left to know is that
@@ -159,7 +165,7 @@ func (c *children) buried(id postmaster.ChildID) (postmaster.Exited, bool) {
 	}
 	ev := postmaster.Exited{
 		Child: id, Pid: p.pid, Status: status, Failure: p.failure,
-		Ready: p.record.Ready(), Clean: p.record.Clean(), SQLState: p.record.ExitSQLState(),
+		Ready: p.record.Ready(), Clean: clean, SQLState: p.record.ExitSQLState(),
 	}
 	if !ev.Clean { // a process that ends in order was running nothing any more
 		ev.Activity = p.record.Activity().Query

@@ -21,12 +21,20 @@ func runtimeGoexit() { runtime.Goexit() }
 // grandchild starts a process of its own, which must not outlive an immediate
 // shutdown either.
 func grandchild(ctx context.Context, w *plugins.Worker) error {
+	if err := leaveGrandchild(ctx, w); err != nil {
+		return err
+	}
+	return wait(ctx, w)
+}
+
+// leaveGrandchild ends, and the process that it has started lives on.
+func leaveGrandchild(_ context.Context, w *plugins.Worker) error {
 	cmd := exec.Command("sleep", "120") // longer than any wait, but a killed host's lives on so long
 	if err := cmd.Start(); err != nil {
 		return err
 	}
 	w.Logf(elog.Log, "%s has started process %d", w.Entry().Name, cmd.Process.Pid)
-	return wait(ctx, w)
+	return nil
 }
 
 // busyError fails while it is doing something.

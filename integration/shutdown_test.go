@@ -72,6 +72,30 @@ func (h *testHost) grandchild() int {
 	return pid
 }
 
+// Nobody else would end it, not even the end of the host.
+func TestAKilledWorkerTakesAlongWhatItHasStarted(t *testing.T) {
+	t.Parallel()
+	h := startHost(t, withWorkers(plugins.BackgroundWorker{Name: "w3", FunctionName: "grandchild", RestartTime: plugins.NeverRestart}))
+	h.waitLog(`LOG:  w3 waits$`)
+	if err := unix.Kill(h.workerPid("w3"), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	h.expectGrandchildGone()
+	h.stop()
+}
+
+func TestAWorkerThatEndsInOrderLeavesItsProcessesAlone(t *testing.T) {
+	t.Parallel()
+	h := startHost(t, withWorkers(plugins.BackgroundWorker{Name: "w3", FunctionName: "leave_grandchild"}), withSetting("log_min_messages=debug1"))
+	h.waitLog(`DEBUG1:  background worker "w3" \(PID \d+\) exited with exit code 0$`)
+	if pid := h.grandchild(); isGone(pid) {
+		t.Error("it is gone")
+	} else if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Error(err)
+	}
+	h.stop()
+}
+
 func TestADeafWorkerIsKilledInAnImmediateShutdown(t *testing.T) {
 	t.Parallel()
 	h := startHost(t, withWorkers(plugins.BackgroundWorker{Name: "stopped", FunctionName: "wait"}))
