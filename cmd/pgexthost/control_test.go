@@ -253,6 +253,15 @@ func TestStatus(t *testing.T) {
 	none() // the lock file is still there
 }
 
+func TestStatusDoesNotShowTheOptionsOfTheHostBefore(t *testing.T) {
+	d := newHostDir(t)
+	d.start(t, "-o", "-c log_min_messages=debug1")
+	d.control(t, "stop").exactly(t, 0, stoppedText, "")
+	d.control(t, "start", "-W", "-l", d.log, "-o", "-c shared_preload_libraries="+stuckLibrary).exactly(t, 0, "server starting\n", "")
+	eventually(t, "it is starting", func() bool { c, err := lockfile.Read(d.path); return err == nil && c.Status == lockfile.Starting })
+	d.control(t, "status").exactly(t, 0, fmt.Sprintf("pgexthost: server is running (PID: %d)\n", d.holder(t).Pid), "")
+}
+
 func TestKill(t *testing.T) {
 	for _, s := range killSignals {
 		victim := exec.Command("sleep", "600")

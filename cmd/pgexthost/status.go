@@ -32,7 +32,7 @@ func runStatus(_ context.Context, args []string) error {
 		var p *lockfile.Process
 		if p, err = contents.Holder(); err == nil {
 			p.Close()
-			c.describe(contents.Pid)
+			c.describe(contents)
 			return nil
 		}
 		if !errors.Is(err, lockfile.ErrGone) {
@@ -43,9 +43,13 @@ func runStatus(_ context.Context, args []string) error {
 	return exitStatus(statusNotRunning)
 }
 
-// describe says how the host that runs was started.
-func (c *control) describe(pid int) {
-	fmt.Printf("pgexthost: server is running (PID: %d)\n", pid)
+// describe says how the host that runs was started. While it is still starting,
+// the options are those of the host before it.
+func (c *control) describe(lock lockfile.Contents) {
+	fmt.Printf("pgexthost: server is running (PID: %d)\n", lock.Pid)
+	if lock.Status == lockfile.Starting {
+		return
+	}
 	if opts, err := lockfile.ReadOpts(c.dir); err == nil {
 		fmt.Println(opts)
 	}

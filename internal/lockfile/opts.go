@@ -1,6 +1,7 @@
 package lockfile
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,7 +70,8 @@ func ReadOpts(dir string) (Opts, error) {
 		return Opts{}, elog.New(elog.Error, elog.FileAccessCode(err), "could not read file \"%s\": %s", path, elog.OSReason(err)).WithCause(err)
 	}
 	words, err := shellwords.Split(string(text))
-	if err != nil || len(words) == 0 {
+	// No argument has a NUL in it, but a file has after some losses of power.
+	if err != nil || len(words) == 0 || bytes.IndexByte(text, 0) >= 0 {
 		return Opts{}, elog.New(elog.Error, elog.InternalError, "option file \"%s\" must have exactly one command line", path).WithCause(err)
 	}
 	return Opts{Program: words[0], Args: words[1:]}, nil

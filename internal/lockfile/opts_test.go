@@ -55,7 +55,7 @@ func TestReadOptsSaysWhatIsWrong(t *testing.T) {
 	if _, err := ReadOpts(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
-	for _, bad := range []string{"", " \n", `a "b`, `a "b\`} {
+	for _, bad := range []string{"", " \n", `a "b`, `a "b\`, "\x00\x00", "a \"\x00\""} {
 		if err := os.WriteFile(filepath.Join(dir, OptsName), []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}
