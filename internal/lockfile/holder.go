@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,8 +33,8 @@ func (c Contents) Holder() (*Process, error) {
 			WithHint("Run this command where the host runs, for instance inside its container.")
 	}
 	fd, err := unix.PidfdOpen(c.Pid, 0)
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) { // EINVAL: the pid of a thread
-		return nil, ErrGone
+	if isErrno(err, unix.ESRCH, unix.EINVAL, unix.ENOENT) {
+		return nil, ErrGone // or by now the number of a thread: EINVAL, or ENOENT from newer kernels
 	}
 	if err != nil {
 		return nil, elog.New(elog.Error, elog.SystemError, "could not open process %d: %s", c.Pid, elog.OSReason(err)).WithCause(err)
@@ -47,6 +48,10 @@ func (c Contents) Holder() (*Process, error) {
 	}
 	_ = unix.SetNonblock(fd, true) // lets the netpoller watch it
 	return &Process{Pid: c.Pid, pidfd: os.NewFile(uintptr(fd), "pidfd")}, nil
+}
+
+func isErrno(err error, any ...unix.Errno) bool {
+	return slices.ContainsFunc(any, func(errno unix.Errno) bool { return errors.Is(err, errno) })
 }
 
 // hasEnded reports whether nothing but the exit status is left of a process.

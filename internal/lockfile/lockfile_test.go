@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +182,26 @@ func TestRemnantsAreReplaced(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, c, err)
 		}
 		f.Remove()
+	}
+}
+
+// The kernel gives pids out again, to threads as to processes.
+func TestAThreadIsNoHost(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	tid := unix.Gettid()
+	if tid == os.Getpid() {
+		other := make(chan int)
+		go func() {
+			runtime.LockOSThread() // and not unlock: the thread ends with the goroutine
+			other <- unix.Gettid()
+			<-other
+		}()
+		tid = <-other
+		defer close(other)
+	}
+	if _, err := (Contents{Pid: tid, Started: time.Now()}).Holder(); !errors.Is(err, ErrGone) {
+		t.Errorf("got %v", err)
 	}
 }
 
