@@ -2,11 +2,14 @@ package lockfile
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -30,12 +33,12 @@ func Create(dir string) (*File, error) {
 		Pid: os.Getpid(), DataDir: dir, Started: time.Now(), Status: Starting, identity: ownIdentity(),
 	}}
 	for tries := 1; ; tries++ {
-		file, err := os.OpenFile(f.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-		switch {
-		case err == nil:
-			return f, f.fill(file)
-		case !errors.Is(err, fs.ErrExist) || tries == maxTries:
-			return nil, fatal(elog.FileAccessCode(err), err, "could not create lock file \"%s\": %s", f.path, elog.OSReason(err))
+		err := f.make(dir)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, fs.ErrExist) || tries == maxTries {
+			return nil, err
 		}
 		if err := f.clear(dir); err != nil {
 			return nil, err
@@ -102,17 +105,48 @@ func ancestors() []int {
 	return append(pids, grandparent)
 }
 
-// fill writes a file that was just made, or removes it.
-func (f *File) fill(file *os.File) error {
-	_, err := file.WriteString(f.contents.String())
-	if err == nil {
-		err = file.Sync()
+// make makes the file, if there is none. It appears with all that it says, so
+// that nobody finds it empty, not even if we are killed at the wrong moment.
+func (f *File) make(dir string) error {
+	err := makeWhole(dir, f.path, f.contents.String())
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
 	}
-	if err := errors.Join(err, file.Close()); err != nil {
+	return f.makeInPlace() // not every file system can do that
+}
+
+// makeWhole makes a file that has no name until it is written.
+func makeWhole(dir, path, text string) error {
+	fd, err := unix.Open(dir, unix.O_RDWR|unix.O_TMPFILE|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	file := os.NewFile(uintptr(fd), path)
+	defer file.Close()
+	if err := writeDurably(file, text); err != nil {
+		return err
+	}
+	return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
+}
+
+// makeInPlace makes a file as PostgreSQL does.
+func (f *File) makeInPlace() error {
+	file, err := os.OpenFile(f.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fatal(elog.FileAccessCode(err), err, "could not create lock file \"%s\": %s", f.path, elog.OSReason(err))
+	}
+	if err := errors.Join(writeDurably(file, f.contents.String()), file.Close()); err != nil {
 		_ = os.Remove(f.path)
 		return fatal(elog.FileAccessCode(err), err, "could not write lock file \"%s\": %s", f.path, elog.OSReason(err))
 	}
 	return nil
+}
+
+func writeDurably(file *os.File, text string) error {
+	if _, err := file.WriteString(text); err != nil {
+		return err
+	}
+	return file.Sync()
 }
 
 // SetStatus changes the status line. The error, an *elog.ErrorData of level LOG,

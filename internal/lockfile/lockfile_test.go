@@ -2,6 +2,7 @@ package lockfile
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -104,6 +105,50 @@ func TestTheFileHasPostgresEightLines(t *testing.T) {
 	f.Remove()
 	if _, err := Read(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("after Remove: %v", err)
+	}
+}
+
+// A host that is killed while it makes the file would leave an empty one, at
+// whose sight pgexthost start gives up, as pg_ctl does.
+func TestTheFileIsNeverEmpty(t *testing.T) {
+	dir := t.TempDir()
+	watch, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(watch)
+	if _, err := unix.InotifyAddWatch(watch, dir, unix.IN_CREATE|unix.IN_MODIFY); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Create(dir); err != nil {
+		t.Fatal(err)
+	}
+	events := make([]byte, 4096)
+	n, err := unix.Read(watch, events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last uint32
+	for rest := events[:n]; len(rest) > 0; {
+		last = binary.NativeEndian.Uint32(rest[4:])
+		rest = rest[unix.SizeofInotifyEvent+binary.NativeEndian.Uint32(rest[12:]):]
+	}
+	if last != unix.IN_CREATE {
+		t.Errorf("it was written after it was made: the last event is %x", last)
+	}
+}
+
+func TestWhereAFileMustHaveANameItIsWrittenInPlace(t *testing.T) {
+	dir := t.TempDir()
+	f := &File{path: filepath.Join(dir, Name), contents: Contents{Pid: 12, DataDir: dir, Status: Starting}}
+	if err := f.makeInPlace(); err != nil {
+		t.Fatal(err)
+	}
+	if got := text(t, dir); got != f.contents.String() {
+		t.Errorf("it says %q", got)
+	}
+	if err := f.makeInPlace(); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("another's is there: %v", err)
 	}
 }
 
