@@ -52,7 +52,10 @@ func describe(store *guc.Store) []Setting {
 // all. A failure is reported, and the host goes on: nothing of its own depends
 // on the file. Mirrors write_nondefault_variables.
 func (h *host) saveSettings() {
-	path := filepath.Join(h.dir.path, settingsFileName)
+	if !h.dir.isThere() {
+		return // the lock file's check says so, and ends the host
+	}
+	path := h.settingsFile()
 	text, err := json.MarshalIndent(describe(h.store), "", "\t")
 	if err == nil {
 		err = replaceFile(path, append(text, '\n'))
@@ -63,7 +66,7 @@ func (h *host) saveSettings() {
 	}
 }
 
-func removeSettings(dir string) { _ = os.Remove(filepath.Join(dir, settingsFileName)) }
+func (h *host) settingsFile() string { return filepath.Join(h.dir.path, settingsFileName) }
 
 // replaceFile puts a file in the place of another, as a whole or not at all. It
 // does not wait for the disk.

@@ -51,6 +51,25 @@ func (d *dataDir) setUmask() {
 	_ = unix.Umask(mask)
 }
 
+// isThere reports whether the path still leads to the directory. It may have
+// been moved, and another host may have one of its own in its place.
+func (d *dataDir) isThere() bool {
+	own, err := d.lock.Stat()
+	if err != nil {
+		return false
+	}
+	st, err := os.Stat(d.path)
+	return err == nil && os.SameFile(own, st)
+}
+
+// removeRemnants takes away what a host leaves that is killed, save for what
+// its successor replaces anyway.
+func (d *dataDir) removeRemnants() {
+	for _, name := range []string{settingsFileName, settingsFileName + ".tmp", lockfile.OptsName + ".tmp"} {
+		_ = os.Remove(filepath.Join(d.path, name))
+	}
+}
+
 func (d *dataDir) close() {
 	if d.lockFile != nil {
 		d.lockFile.Remove() // while the lock still keeps others from making theirs

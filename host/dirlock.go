@@ -36,8 +36,9 @@ func (h *host) lockDirectory() error {
 	for waiting := false; ; {
 		err := unix.Flock(int(h.dir.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
-			removeSettings(h.dir.path) // a killed host's
-			h.dir.lockFile, err = lockfile.Create(h.dir.path)
+			if h.dir.lockFile, err = lockfile.Create(h.dir.path); err == nil {
+				h.dir.removeRemnants()
+			}
 			return err
 		}
 		if !isErrno(err, unix.EWOULDBLOCK) {

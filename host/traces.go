@@ -60,8 +60,8 @@ func (h *host) removeTraces() {
 	if h.externalPidFile != "" {
 		_ = os.Remove(h.externalPidFile)
 	}
-	if h.dir != nil && h.dir.lockFile != nil {
-		removeSettings(h.dir.path)
+	if h.dir != nil && h.dir.lockFile != nil && h.dir.isThere() {
+		_ = os.Remove(h.settingsFile())
 	}
 }
 

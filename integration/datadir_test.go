@@ -226,6 +226,53 @@ func TestAHostWithoutItsLockFileStops(t *testing.T) {
 
 // A full disk keeps a host from starting, and it says so; one that runs goes
 // on. Nothing half-written is left.
+// The old host finds its directory at another place, and another's at its own.
+func TestAHostWhoseDirectoryWasMovedLeavesItsSuccessorAlone(t *testing.T) {
+	t.Parallel()
+	old := startHost(t, withSetting("cluster_name=old"))
+	old.waitStatus(lockfile.Ready)
+	if err := os.Rename(old.dir, old.dir+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	if err := host.Init(old.dir, ""); err != nil {
+		t.Fatal(err)
+	}
+	h := startHost(t, inDir(old.dir), withSetting("cluster_name=new"))
+	h.waitStatus(lockfile.Ready)
+	before, err := host.RunningSettings(h.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.signal(unix.SIGHUP)
+	old.waitLog(`LOG:  performing immediate shutdown because data directory lock file is invalid$`)
+	if code := old.awaitExit(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if after, err := host.RunningSettings(h.dir); err != nil || !slices.Equal(after, before) {
+		t.Errorf("the settings have become %v, %v", after, err)
+	}
+	h.waitStatus(lockfile.Ready)
+	h.stop()
+}
+
+func TestAStartClearsAwayWhatAKilledHostWasWriting(t *testing.T) {
+	t.Parallel()
+	dir := newDataDir(t, "")
+	remnants := []string{filepath.Join(dir, "config_exec_params.tmp"), filepath.Join(dir, "postmaster.opts.tmp")}
+	for _, name := range remnants {
+		write(t, name, "half of it")
+	}
+	h := startHost(t, inDir(dir), withSetting("max_worker_processes=many"))
+	if code := h.awaitExit(); code != 1 {
+		t.Errorf("exit code %d", code)
+	}
+	for _, name := range remnants {
+		if exists(name) {
+			t.Errorf("%s is still there", name)
+		}
+	}
+}
+
 func TestAFullDisk(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
