@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"os/signal"
@@ -160,7 +161,16 @@ func runningSettings(dir string) ([]host.Setting, int, error) {
 	}
 	p.Close()
 	all, err := host.RunningSettings(dir)
+	if errors.Is(err, fs.ErrNotExist) && !isUp(dir) {
+		return nil, 0, errNotRunning // it has just taken them away
+	}
 	return all, c.Pid, err
+}
+
+// isUp reports whether the lock file is that of a host which is not stopping.
+func isUp(dir string) bool {
+	c, err := lockfile.Read(dir)
+	return err == nil && c.Status.Up()
 }
 
 // currentSettings returns the settings of the running host, or else those it

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -213,4 +214,20 @@ func TestConfigShowOfARunningHost(t *testing.T) {
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 	pgexthost(t, "config", "show", "-D", dir, "worker_spi.total_workers").want(t, 0, "worker_spi.total_workers = 5", "no server running")
+}
+
+// The settings in force go first when a host ends, its lock file last.
+func TestConfigShowOfAHostThatIsNearlyGone(t *testing.T) {
+	d := newHostDir(t)
+	c := lockfile.Contents{Pid: sleeper(t).Process.Pid, DataDir: d.path, Started: time.Now(), Status: lockfile.Stopping}
+	write := func() {
+		if err := os.WriteFile(filepath.Join(d.path, lockfile.Name), []byte(c.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	pgexthost(t, "config", "show", "-D", d.path, "max_worker_processes").want(t, 0, "max_worker_processes = 8\n", "no server running, showing what it would start with\n")
+	c.Status = lockfile.Ready
+	write()
+	pgexthost(t, "config", "show", "-D", d.path).want(t, 1, "", "could not read file")
 }
