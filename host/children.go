@@ -123,10 +123,15 @@ func (c *children) greet(p *process, startup handshake.Startup) {
 	}()
 }
 
-// reject puts an end to a child that failed the handshake.
-func (c *children) reject(id postmaster.ChildID, err error) {
+// greeted notes how the handshake went. A child that failed it is put an end
+// to.
+func (c *children) greeted(id postmaster.ChildID, err error) {
 	p := c.byID[id]
-	if p == nil || err == nil {
+	if p == nil {
+		return
+	}
+	if err == nil {
+		p.answered = true
 		return
 	}
 	if isGone(err) {

@@ -64,7 +64,7 @@ func (h *host) dispatch(ev any) {
 			h.children.greet(p, ev.startup)
 		}
 	case shakenHands:
-		h.children.reject(ev.child, ev.err)
+		h.children.greeted(ev.child, ev.err)
 	case goneQuiet:
 		h.children.fail(ev.child, ev.err)
 	case exited:

@@ -24,6 +24,7 @@ type process struct {
 	record    shmem.ProcRecord
 	socket    *os.File // our end of the handshake
 	auxiliary string   // its name, if it is an auxiliary process
+	answered  bool     // it has shaken hands, so its signal handlers are in place
 	failure   error    // why the host has put an end to it, if it has
 }
 
@@ -133,6 +134,10 @@ func (p *process) send(sig unix.Signal) {
 	case unix.SIGINT:
 		if !p.record.Request(shmem.RequestInt) {
 			return
+		}
+	case unix.SIGQUIT:
+		if !p.answered {
+			sig = unix.SIGKILL // to SIGQUIT, a Go program without a handler dumps its stacks
 		}
 	case unix.SIGHUP:
 		if p.record.Request(shmem.RequestHup) {

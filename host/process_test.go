@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,9 +104,9 @@ func TestAChildThatClosesItsSocketHasAGracePeriod(t *testing.T) {
 		events := make(chan any)
 		c := &children{byID: map[postmaster.ChildID]*process{1: {id: 1, pid: child.pid}}, post: func(ev any) { events <- ev }}
 		start := time.Now()
-		c.reject(1, nil)
-		c.reject(2, io.EOF) // has been buried meanwhile
-		c.reject(1, io.EOF)
+		c.greeted(1, nil)
+		c.greeted(2, io.EOF) // has been buried meanwhile
+		c.greeted(1, io.EOF)
 		if ev, want := <-events, any(goneQuiet{1, io.EOF}); ev != want || time.Since(start) != goneGrace {
 			t.Errorf("got %v after %v", ev, time.Since(start))
 		}
@@ -221,5 +223,22 @@ func (s *shell) expectEnd(t *testing.T, want string) {
 	}
 	if status, err := reap(s.pid); err != nil || status.String() != want {
 		t.Errorf("got %v, %v; want %s", status, err, want)
+	}
+}
+
+// Before that, it has no handler, and would write its stacks into the log.
+func TestOnlyAChildThatHasAnsweredGetsSIGQUIT(t *testing.T) {
+	for answered, want := range map[bool]unix.Signal{false: unix.SIGKILL, true: unix.SIGQUIT} {
+		cmd := exec.Command("sleep", "600")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		p := &process{pid: cmd.Process.Pid, answered: answered}
+		p.send(unix.SIGQUIT)
+		_ = cmd.Wait()
+		if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != want {
+			t.Errorf("answered: %v; it has ended with %v", answered, cmd.ProcessState)
+		}
 	}
 }
