@@ -35,5 +35,7 @@
 //   - Every error that means "the server is gone" carries a SQLSTATE that says
 //     so (class 08 where the server did not send one), whether or not whoever
 //     looks at it knows pgx.
+//   - Whatever listens where the server should cannot make a process take memory,
+//     or panic, before the session is open: see longestMessage and longestAnswer.
 //   - No password is in any error, whether as text or as a wrapped value.
 package connect

@@ -10,8 +10,8 @@ import (
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
-// ConnectionDoesNotExist is the SQLSTATE of a statement on a session that is gone.
-const ConnectionDoesNotExist elog.SQLState = "08003"
+// connectionDoesNotExist is the SQLSTATE of a statement on a session that is gone.
+const connectionDoesNotExist elog.SQLState = "08003"
 
 // SQLState returns the SQLSTATE of an error: the server's own; class 08 for a
 // connection that could not be made or was lost; 57014 for a context that
@@ -24,7 +24,7 @@ func SQLState(err error) elog.SQLState {
 	var failed *pgconn.ConnectError
 	switch {
 	case errors.Is(err, pgconn.ErrConnClosed):
-		return ConnectionDoesNotExist
+		return connectionDoesNotExist
 	case errors.As(err, &failed):
 		return elog.SQLClientUnableToConnect
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -53,8 +53,9 @@ func (c *Config) open(ctx context.Context, cl client, o options) (*Conn, error) 
 	}
 	conn := &Conn{Conn: established, wire: wire, tracer: tracer, address: wire.pin()}
 	if err := conn.prepare(ctx, o); err != nil {
+		err = orUnexpected(wire.explain(err))
 		conn.HangUp(ctx)
-		return nil, c.openError(ctx, orUnexpected(wire.explain(err)))
+		return nil, c.openError(ctx, err)
 	}
 	return conn, nil
 }

@@ -133,9 +133,10 @@ func (w *wire) explain(err error) error {
 }
 
 // mark marks an error that means the loss of the connection. It leaves the
-// deadlines alone by which pgx interrupts a read.
+// deadlines alone by which pgx interrupts a read, and reads from a socket that
+// we have closed ourselves.
 func (w *wire) mark(err error) error {
-	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
 		return err
 	}
 	w.mu.Lock()

@@ -16,8 +16,9 @@
 //	  └─ starting ──────────────────────────────────────────────┘
 //
 // Unreachable is also a server that answers, but lets nobody in: a wrong
-// password, no such database, too many connections. What keeps workers from
-// starting is all the same; the log says which it is.
+// password, no such database, too many connections; and what answers but is no
+// PostgreSQL server. What keeps workers from starting is all the same; the log
+// says which it is.
 //
 // # Pieces
 //
@@ -30,7 +31,14 @@
 //
 //   - The loss of the session is noticed at once, since the process reads from
 //     it while it waits; a promotion within a second; a server that hangs within
-//     two times 10 seconds.
+//     two times 10 seconds. Of several hosts each has 10 seconds to answer.
+//   - Only an answer that is fully understood makes a server standby or
+//     read-write. None, however long, takes more than a few MiB of memory.
+//   - Whoever sets the latch learns whether the server takes new sessions: one that
+//     shuts down answers for a while over those it has.
+//   - A look costs the server one connection, or none; looks at one that cannot be
+//     used become rare, up to 5 seconds apart, or 30 if a person has to act.
+//   - SIGTERM ends the process at once, whatever the server does.
 //   - One log line when the server comes or goes, and one for each new reason why
 //     it cannot be used; none for each attempt, nor for the moments in which a
 //     server that was not there starts up.

@@ -188,9 +188,8 @@ func TestALongStartAfterAStopIsNews(t *testing.T) {
 	m := newMachine()
 	m.found(primary)
 	m.found(primary)
-	stopping := elog.New(elog.Fatal, elog.CannotConnectNow, "the database system is shutting down")
 	var lines []string
-	for _, err := range append([]error{errLost, stopping, stopping, errGone}, slices.Repeat([]error{errStarting}, 3*startingPatience)...) {
+	for _, err := range append([]error{errLost, errStopping, errStopping, errGone}, slices.Repeat([]error{errStarting}, 3*startingPatience)...) {
 		if line := said(m.failed(err)); line != "" {
 			lines = append(lines, line)
 		}

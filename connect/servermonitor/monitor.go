@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/connect"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
@@ -21,8 +22,8 @@ func Register() { plugins.RegisterAuxiliary(Name, Main) }
 
 // Main is the main function of the process. It returns when ctx ends, or with
 // plugins.ErrPostmasterDied. Setting the process's latch makes it look at the
-// server at once and publish what it finds, even if that is nothing new; SIGHUP makes it read the settings and, if server_conninfo has
-// changed, connect anew.
+// server at once, over a new session, and publish what it finds, even if that is
+// nothing new; SIGHUP makes it read the settings before.
 func Main(ctx context.Context, w *plugins.Worker) error {
 	if err := w.HandleSignal(unix.SIGHUP, plugins.SignalHandlerForConfigReload); err != nil {
 		return err
@@ -87,8 +88,8 @@ func (m *monitor) run(ctx context.Context) error {
 func (m *monitor) look(ctx context.Context) step {
 	err := m.lost
 	var facts Facts
-	if err == nil && m.session == nil {
-		m.session, err = m.prober.Open(ctx, m.conninfo)
+	if err == nil && (m.session == nil || m.poked) {
+		err = m.open(ctx)
 	}
 	if err == nil {
 		facts, err = m.session.Look(ctx)
@@ -99,6 +100,23 @@ func (m *monitor) look(ctx context.Context) step {
 		return m.machine.failed(err)
 	}
 	return m.machine.found(facts)
+}
+
+// open opens a session in the place of the one there is, if any. A worker's loss
+// of its session asks for that: a server that shuts down, or restarts after a
+// crash, lets nobody in from its first signal to a session on, but goes on
+// answering over the sessions that it has not come to yet. One that is full, or
+// does not want the monitor any more, is still the one that it was.
+func (m *monitor) open(ctx context.Context) error {
+	session, err := m.prober.Open(ctx, m.conninfo)
+	switch {
+	case err == nil:
+		m.drop()
+		m.session = session
+	case m.session != nil && (!connect.IsServerEvent(err) || connect.SQLState(err) == elog.TooManyConnections):
+		return nil
+	}
+	return err
 }
 
 // wait passes the time until the next look: until the pause is over, the latch

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
 
@@ -104,18 +105,62 @@ func TestLatchMakesItLookAndPublishNow(t *testing.T) {
 
 func testLatchMakesItLookAndPublishNow(t *testing.T) {
 	p, o := newProcess("c"), newOpener()
-	s := newSession(primary)
-	o.results <- s
+	first, s := newSession(primary), newSession(primary)
+	o.results <- first
 	start(t, p, o)
-	await(t, "first look", s.looked)
+	await(t, "first look", first.looked)
 	p.expect(t, shmem.ServerReadWrite)
+	o.results <- s
 	p.SetLatch()
 	await(t, "second look", s.looked)
+	await(t, "the session of before is closed", first.closed)
 	// Whoever has set the latch waits for an answer, even if nothing is new.
 	p.expect(t, shmem.ServerReadWrite)
 	await(t, "third look, when the pause is over", s.looked)
 	if synctest.Wait(); len(p.published) != 0 {
 		t.Error("no news were published without being asked for")
+	}
+}
+
+var errStopping = elog.New(elog.Fatal, elog.CannotConnectNow, "the database system is shutting down")
+
+// Whose session is ended by a shutdown first is chance. A worker that comes
+// before the monitor must not be told that the server is as it was.
+func TestAServerThatShutsDownIsNotOneThatAnswers(t *testing.T) {
+	synctest.Test(t, testAServerThatShutsDownIsNotOneThatAnswers)
+}
+
+func testAServerThatShutsDownIsNotOneThatAnswers(t *testing.T) {
+	p, o := newProcess("c"), newOpener()
+	s := newSession(primary) // answers all the time
+	o.results <- s
+	start(t, p, o)
+	p.expect(t, shmem.ServerReadWrite)
+	o.results <- errStopping
+	p.SetLatch()
+	p.expect(t, shmem.ServerStarting)
+	await(t, "the session is closed", s.closed)
+}
+
+func TestAServerThatTakesNoMoreSessionsIsStillThere(t *testing.T) {
+	for _, err := range []error{errFull, errPassword} {
+		synctest.Test(t, func(t *testing.T) { testAServerThatTakesNoMoreSessionsIsStillThere(t, err) })
+	}
+}
+
+func testAServerThatTakesNoMoreSessionsIsStillThere(t *testing.T, refusal error) {
+	p, o := newProcess("c"), newOpener()
+	s := newSession(primary)
+	o.results <- s
+	start(t, p, o)
+	await(t, "first look", s.looked)
+	p.expect(t, shmem.ServerReadWrite)
+	o.results <- refusal
+	p.SetLatch()
+	await(t, "second look", s.looked)
+	p.expect(t, shmem.ServerReadWrite)
+	if synctest.Wait(); len(p.reports) != 1 {
+		t.Errorf("%d lines in the log", len(p.reports))
 	}
 }
 
@@ -135,26 +180,31 @@ func testPromotionIsNoticed(t *testing.T) {
 	}
 }
 
-func TestReloadConnectsAnewOnlyIfTheConninfoHasChanged(t *testing.T) {
-	synctest.Test(t, testReloadConnectsAnewOnlyIfTheConninfoHasChanged)
+func TestReloadConnectsWithTheConninfoOfTheFile(t *testing.T) {
+	synctest.Test(t, testReloadConnectsWithTheConninfoOfTheFile)
 }
 
-func testReloadConnectsAnewOnlyIfTheConninfoHasChanged(t *testing.T) {
+func testReloadConnectsWithTheConninfoOfTheFile(t *testing.T) {
 	p, o := newProcess("old"), newOpener()
-	first, second := newSession(primary), newSession(standby)
+	first, second, third := newSession(primary), newSession(primary), newSession(standby)
 	o.results <- first
 	o.results <- second
+	o.results <- third
 	start(t, p, o)
 	p.expect(t, shmem.ServerReadWrite)
-	await(t, "first look", first.looked)
 	p.hup("old")
-	await(t, "look after a reload that changes nothing", first.looked)
-	p.expect(t, shmem.ServerReadWrite) // its latch was set
+	p.expect(t, shmem.ServerReadWrite)
+	await(t, "the first session is closed", first.closed)
 	p.hup("new")
 	p.expect(t, shmem.ServerStandby)
-	await(t, "the session of before is closed", first.closed)
-	if a, b := <-o.opened, <-o.opened; a != "old" || b != "new" || len(o.opened) != 0 {
-		t.Errorf("got %q, %q", a, b)
+	await(t, "the second session is closed", second.closed)
+	for _, want := range []string{"old", "old", "new"} {
+		if got := <-o.opened; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if len(o.opened) != 0 {
+		t.Error("there were more sessions")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path"
 	"strconv"
 	"time"
@@ -112,7 +113,7 @@ func unexpectedAnswer() *elog.ErrorData {
 func (s *session) describe(err error) *elog.ErrorData {
 	e := s.conn.DescribeError(err)
 	var server *pgconn.PgError
-	if errors.As(err, &server) || connect.IsConnectionLost(e) && e.Code != connect.ConnectionDoesNotExist {
+	if errors.As(err, &server) || e.Code == elog.ConnectionFailure && !errors.Is(err, net.ErrClosed) {
 		return e
 	}
 	return unexpectedAnswer().WithCause(err)
