@@ -34,6 +34,16 @@ func sessionWorker(name string) plugins.BackgroundWorker {
 	return w
 }
 
+// endSessions ends the monitor's session, or those of the workers, as a server
+// does that stops.
+func endSessions(fake *fakeserver.Server, monitors bool, sqlstate, message string) {
+	for _, c := range fake.Clients() {
+		if (c.Params["application_name"] == monitorsName) == monitors {
+			c.Fatal(sqlstate, message)
+		}
+	}
+}
+
 // SPEC §5 from end to end: each state of the server, what the operator reads
 // about it, and who starts when.
 func TestTheHostFollowsAServerThroughAllItsStates(t *testing.T) {
@@ -88,12 +98,11 @@ func TestTheHostFollowsAServerThroughAllItsStates(t *testing.T) {
 	h.waitLog(`LOG:  with a session sleeps in the server$`)
 
 	fake.Play(fakeserver.Oddities["shutting down"])
-	for _, c := range fake.Clients() {
-		c.Fatal("57P01", "terminating connection due to administrator command")
-	}
+	endSessions(fake, true, "57P01", "terminating connection due to administrator command")
 	says(`lost connection to the server: terminating connection due to administrator command`)
-	h.waitLog(`LOG:  background worker "kind" \(PID \d+\) exited with exit code 1$`)
 	says(`waiting for the server: the database system is shutting down`)
+	endSessions(fake, false, "57P01", "terminating connection due to administrator command")
+	h.waitLog(`LOG:  background worker "kind" \(PID \d+\) exited with exit code 1$`)
 	fake.Close()
 	// Which of these it is depends on the moment.
 	says(`waiting for the server: (No such file or directory|Connection refused|server closed the connection unexpectedly)`)
@@ -132,7 +141,10 @@ func TestTheHostFollowsAServerThroughAllItsStates(t *testing.T) {
 // has lost its server nevertheless.
 func TestASessionThatEndsBeforeTheMonitorsHasLostTheServer(t *testing.T) {
 	t.Parallel()
-	for name, code := range map[string]string{"shutdown": "57P01", "crash": "57P02"} {
+	for name, tt := range map[string]struct{ sqlstate, says string }{
+		"shutdown": {"57P01", "the database system is shutting down"},
+		"crash":    {"57P02", "the database system is in recovery mode"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := fakeserver.NewPostgres(false)
@@ -142,19 +154,18 @@ func TestASessionThatEndsBeforeTheMonitorsHasLostTheServer(t *testing.T) {
 			h := startHost(t, withServer(fake.Conninfo()), withWorkers(sessionWorker("once"), slow))
 			h.waitLog(`LOG:  once sleeps in the server$`)
 			h.waitLog(`LOG:  slow sleeps in the server$`)
-			fake.Play(fakeserver.Refuse("57P03", "the database system is shutting down"))
-			for _, c := range fake.Clients() {
-				if c.Params["application_name"] != monitorsName {
-					c.Fatal(code, "terminating connection")
-				}
-			}
-			h.waitLog(`LOG:  waiting for the server: the database system is shutting down$`)
+			fake.Play(fakeserver.Refuse("57P03", tt.says))
+			endSessions(fake, false, tt.sqlstate, "terminating connection")
+			h.waitLog(`LOG:  lost connection to the server: ` + tt.says + `$`)
 			h.waitLogCount(`LOG:  background worker "kind" \(PID \d+\) exited with exit code 1$`, 2)
 			server.Restart(false)
 			fake.Play(server.Serve)
 			h.waitLogCount(`LOG:  once sleeps in the server$`, 2)
 			h.waitLogCount(`LOG:  slow sleeps in the server$`, 2)
 			h.stop()
+			if n := h.count(tt.says); n != 1 {
+				t.Errorf("the reason was given %d times", n)
+			}
 		})
 	}
 }

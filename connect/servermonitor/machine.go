@@ -52,6 +52,7 @@ type machine struct {
 	failures  int             // in a row, of the same kind
 	kind      failureKind     // of the last one
 	said      map[string]bool // topics of the reasons logged in this outage
+	lostBy    string          // the reason that began it
 }
 
 // found is the step after a look that found the server up.
@@ -68,7 +69,7 @@ func (m *machine) found(f Facts) step {
 		m.failures = 0
 	}
 	m.published, m.up, m.state, m.started = true, true, s.state, s.started
-	m.said = nil
+	m.said, m.lostBy = nil, ""
 	return s
 }
 
@@ -78,9 +79,9 @@ func (m *machine) failed(err error) step {
 	s := step{state: f.state, publish: !m.published || f.state != m.state}
 	switch {
 	case m.stable: // look again at once: that may tell more
-		s.report = lostReport(f)
+		s.report, m.lostBy = lostReport(f), f.reason
 	case m.up:
-		s.report, s.pause = lostReport(f), m.nextPause(f)
+		s.report, s.pause, m.lostBy = lostReport(f), m.nextPause(f), f.reason
 	default:
 		s.pause = m.nextPause(f)
 		s.report = m.news(f)
@@ -92,7 +93,7 @@ func (m *machine) failed(err error) step {
 // reconfigured forgets what belongs to the settings of before. The state stays
 // published until the new settings have been tried.
 func (m *machine) reconfigured() {
-	m.up, m.stable, m.failures, m.said = false, false, 0, nil
+	m.up, m.stable, m.failures, m.said, m.lostBy = false, false, 0, nil, ""
 }
 
 // news returns the report of a reason not yet given in this outage, or nil. A
@@ -100,7 +101,7 @@ func (m *machine) reconfigured() {
 // how the wait ends.
 func (m *machine) news(f failure) *elog.ErrorData {
 	briefly := f.kind == starting && len(m.said) > 0 && m.failures < startingPatience
-	if m.said[f.topic] || len(m.said) >= mostReasons || briefly {
+	if f.reason == m.lostBy || m.said[f.topic] || len(m.said) >= mostReasons || briefly {
 		return nil
 	}
 	if m.said == nil {

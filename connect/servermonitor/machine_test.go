@@ -205,6 +205,23 @@ func TestALongStartAfterAStopIsNews(t *testing.T) {
 	}
 }
 
+func TestTheReasonOfALossIsNotGivenTwice(t *testing.T) {
+	m := newMachine()
+	m.found(primary)
+	m.found(primary)
+	if got := said(m.failed(errStopping)); got != "lost connection to the server: the database system is shutting down" {
+		t.Errorf("got %q", got)
+	}
+	for range 3 * startingPatience {
+		if got := said(m.failed(errStopping)); got != "" {
+			t.Fatalf("got %q", got)
+		}
+	}
+	if said(m.failed(errGone)) == "" {
+		t.Error("another reason was not given")
+	}
+}
+
 // The pauses say how many logins a server has to refuse in an hour.
 func TestAnIllServerIsNotAskedTooOften(t *testing.T) {
 	for name, tt := range map[string]struct {
