@@ -260,7 +260,6 @@ func (h *host) reload() {
 	}
 	h.configureLog()
 	h.saveSettings()
-	h.step(h.configured())
 }
 
 // configured tells the core of the settings that it acts upon.

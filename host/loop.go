@@ -15,8 +15,8 @@ import (
 // into the world. Mirrors ServerLoop.
 func (h *host) loop() int {
 	h.step(h.configured())
+	h.log.Logf(elog.Log, "extension host is ready") // before the lock file says so
 	h.step(postmaster.Started{})
-	h.log.Logf(elog.Log, "extension host is ready")
 	done := h.ctx.Done()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -91,14 +91,21 @@ func (h *host) checkSignals() {
 	}
 }
 
-// step gives one event to the core and carries out what it decides.
+// step gives one event to the core and carries out what it decides, then does
+// the same with the events that came of that.
 func (h *host) step(ev postmaster.Event) {
-	for _, cmd := range h.machine.Step(time.Now(), ev) {
-		h.execute(cmd)
+	for events := []postmaster.Event{ev}; len(events) > 0; events = events[1:] {
+		for _, cmd := range h.machine.Step(time.Now(), events[0]) {
+			if answer := h.execute(cmd); answer != nil {
+				events = append(events, answer)
+			}
+		}
 	}
 }
 
-func (h *host) execute(cmd postmaster.Command) {
+// execute carries out a command, and returns the event that must follow it, or
+// nil.
+func (h *host) execute(cmd postmaster.Command) (answer postmaster.Event) {
 	slots := h.segment.PostmasterSlots()
 	switch cmd := cmd.(type) {
 	case postmaster.Spawn:
@@ -121,15 +128,17 @@ func (h *host) execute(cmd postmaster.Command) {
 		h.children.poke(cmd.Aux)
 	case postmaster.Reload:
 		h.reload()
+		return h.configured()
 	case postmaster.SetStatus:
 		h.setStatus(cmd.Status)
 	case postmaster.CheckLockFile:
 		if !h.recheckLockFile() {
-			h.step(postmaster.LockFileInvalid{})
+			return postmaster.LockFileInvalid{}
 		}
 	case postmaster.Exit:
 		h.finished, h.exitCode = true, cmd.Code
 	}
+	return nil
 }
 
 func (h *host) spawn(cmd postmaster.Spawn) {
