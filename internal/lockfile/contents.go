@@ -3,6 +3,7 @@ package lockfile
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -41,27 +42,32 @@ type Contents struct {
 	Status        Status // empty in a file that another program wrote
 
 	identity identity
+	readIn   string // the directory it was read in, which can have another path elsewhere; empty: DataDir
 }
 
 // maxSize bounds what is read: the longest path there is, twice, and some.
 const maxSize = 16 << 10
 
+// ErrEmpty says that a lock file holds nothing, or only the zeros that some file
+// systems leave after a loss of power: its writer did not live to fill it, or is
+// about to.
+var ErrEmpty = errors.New("the file is empty")
+
 // Read reads the lock file of a data directory. It returns an error that is
 // fs.ErrNotExist if there is none, and an *elog.ErrorData of level ERROR if it
-// can't be read or does not begin with a pid. Lines after the first may be
-// missing. Mirrors get_pgpid of pg_ctl.
+// can't be read or does not begin with a pid; that one is [ErrEmpty] if there is
+// nothing in it. Lines after the first may be missing. Mirrors get_pgpid of
+// pg_ctl.
 func Read(dir string) (Contents, error) {
 	path := filepath.Join(dir, Name)
-	text, err := os.ReadFile(path)
+	text, err := readFile(path)
 	if err != nil {
 		return Contents{}, elog.New(elog.Error, elog.FileAccessCode(err), "could not open PID file \"%s\": %s", path, elog.OSReason(err)).WithCause(err)
 	}
-	if len(text) > maxSize {
-		text = text[:maxSize]
-	}
-	c, err := parse(string(text))
+	c, err := parse(text)
+	c.readIn = dir
 	switch {
-	case errors.Is(err, errEmpty):
+	case errors.Is(err, ErrEmpty):
 		return Contents{}, elog.New(elog.Error, elog.InternalError, "the PID file \"%s\" is empty", path).WithCause(err)
 	case err != nil:
 		return Contents{}, elog.New(elog.Error, elog.InternalError, "invalid data in PID file \"%s\"", path).WithCause(err)
@@ -69,13 +75,20 @@ func Read(dir string) (Contents, error) {
 	return c, nil
 }
 
-// errEmpty says that a file holds nothing, or only the zeros that some file
-// systems leave after a loss of power.
-var errEmpty = errors.New("the file is empty")
+// readFile reads a lock file, or the beginning of what can't be one.
+func readFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxSize))
+	return string(text), err
+}
 
 func parse(text string) (Contents, error) {
 	if strings.Trim(text, "\x00") == "" {
-		return Contents{}, errEmpty
+		return Contents{}, ErrEmpty
 	}
 	lines := append(strings.Split(text, "\n"), make([]string, 8)...)
 	pid, err := strconv.Atoi(strings.TrimSpace(lines[0]))

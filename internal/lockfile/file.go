@@ -52,7 +52,7 @@ func (f *File) clear(dir string) error {
 	switch {
 	case isMissing(err):
 		return nil
-	case errors.Is(err, errEmpty): // its writer did not live to fill it
+	case errors.Is(err, ErrEmpty): // whoever would fill it holds the lock, and that is us
 	case err != nil:
 		return elog.AsErrorData(err, elog.Fatal).
 			WithHint("This is no lock file that a host has left. If you don't need it, remove the file by hand and try again.")
@@ -171,14 +171,14 @@ func (f *File) SetStatus(s Status) error {
 // Recheck reports whether the file is still there and ours, and what there is
 // to log about it, or nil. When in doubt it is. Mirrors RecheckDataDirLockFile.
 func (f *File) Recheck() (valid bool, problem *elog.ErrorData) {
-	text, err := os.ReadFile(f.path)
+	text, err := readFile(f.path)
 	switch {
 	case isMissing(err):
 		return false, logged(err, "could not open file \"%s\": %s", f.path, elog.OSReason(err))
 	case err != nil:
 		return true, logged(err, "could not open file \"%s\": %s; continuing anyway", f.path, elog.OSReason(err))
 	}
-	c, _ := parse(string(text))
+	c, _ := parse(text)
 	if c.Pid != f.contents.Pid {
 		return false, elog.New(elog.Log, "", "lock file \"%s\" contains wrong PID: %d instead of %d", f.path, c.Pid, f.contents.Pid)
 	}

@@ -1,6 +1,7 @@
 package lockfile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -26,7 +27,7 @@ const clockSlack = 2 * time.Second
 // caller closes the process.
 func (c Contents) Holder() (*Process, error) {
 	if c.isElsewhere() {
-		if !isLocked(c.DataDir) {
+		if !isLocked(cmp.Or(c.readIn, c.DataDir)) {
 			return nil, ErrGone
 		}
 		return nil, elog.New(elog.Error, elog.ObjectNotInPrerequisite, "the server (PID %d) runs in another PID namespace", c.Pid).

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -161,6 +162,9 @@ func TestReadSaysWhatIsWrongWithAFile(t *testing.T) {
 		write(t, dir, content)
 		_, err := Read(dir)
 		expectReport(t, err, elog.Error, elog.InternalError, message, "")
+		if empty := strings.HasSuffix(message, "is empty"); errors.Is(err, ErrEmpty) != empty {
+			t.Errorf("%q: %v, and empty is %v", content, err, !empty)
+		}
 	}
 	write(t, dir, "12")
 	if c, err := Read(dir); err != nil || c.Pid != 12 || c.Status.Up() {
@@ -352,8 +356,33 @@ func TestAHostInAnotherNamespaceIsNeitherGoneNorOurs(t *testing.T) {
 	}
 	_, err = c.Holder()
 	expectReport(t, err, elog.Error, elog.ObjectNotInPrerequisite, "runs in another PID namespace", "inside its container")
-	write(t, dir, c.String())
+	elsewhere := c
+	elsewhere.DataDir = "/the/path/in/its/container"
+	write(t, dir, elsewhere.String())
+	found, err := Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = found.Holder()
+	expectReport(t, err, elog.Error, elog.ObjectNotInPrerequisite, "runs in another PID namespace", "")
 	if _, err := Create(dir); err != nil {
 		t.Errorf("with the lock in our own hands: %v", err)
+	}
+}
+
+// A thread has an id of the same kind, but is no process.
+func TestTheIdOfAThreadIsNoHolder(t *testing.T) {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range tasks {
+		id, err := strconv.Atoi(task.Name())
+		if err != nil || id == os.Getpid() {
+			continue
+		}
+		if _, err := (Contents{Pid: id, Started: time.Now()}).Holder(); !errors.Is(err, ErrGone) {
+			t.Errorf("thread %d: %v", id, err)
+		}
 	}
 }
