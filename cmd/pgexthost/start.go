@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 
 	"github.com/pgexthost/pgexthost/internal/lockfile"
@@ -77,7 +76,7 @@ func (s *startFlags) closeLog() { _ = s.log.Close() } // of nil, too
 // runCommand is the command line of a host in the data directory that this
 // program runs, in its foreground.
 func (c *control) runCommand(words []string) (hostCommand, error) {
-	program, err := ownProgram()
+	program, err := lockfile.OwnProgram()
 	if err != nil {
 		return hostCommand{}, failure("could not find own program executable: %v", err)
 	}
@@ -86,28 +85,4 @@ func (c *control) runCommand(words []string) (hostCommand, error) {
 		return hostCommand{}, failure("could not determine the absolute path of directory \"%s\": %v", c.dir, err)
 	}
 	return hostCommand{program: program, args: append([]string{"run", "-D", dir}, words...), workDir: dir}, nil
-}
-
-// ownProgram is the path of this program, by the name that it was called by if
-// that leads to it: a symbolic link may lead to a new version by the time of a
-// restart.
-func ownProgram() (string, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return "", err
-	}
-	called, err := exec.LookPath(os.Args[0])
-	if err == nil {
-		called, err = filepath.Abs(called)
-	}
-	if err != nil || !isSameFile(called, exe) {
-		return exe, nil
-	}
-	return called, nil
-}
-
-func isSameFile(a, b string) bool {
-	stA, errA := os.Stat(a) //nolint:gosec // G703: whoever runs a program may say where it is
-	stB, errB := os.Stat(b)
-	return errA == nil && errB == nil && os.SameFile(stA, stB)
 }

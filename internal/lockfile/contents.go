@@ -48,16 +48,14 @@ type Contents struct {
 // maxSize bounds what is read: the longest path there is, twice, and some.
 const maxSize = 16 << 10
 
-// ErrEmpty says that a lock file holds nothing, or only the zeros that some file
-// systems leave after a loss of power: its writer did not live to fill it, or is
-// about to.
-var ErrEmpty = errors.New("the file is empty")
+// errEmpty says that a lock file holds nothing, or only the zeros that some file
+// systems leave after a loss of power.
+var errEmpty = errors.New("the file is empty")
 
 // Read reads the lock file of a data directory. It returns an error that is
 // fs.ErrNotExist if there is none, and an *elog.ErrorData of level ERROR if it
-// can't be read or does not begin with a pid; that one is [ErrEmpty] if there is
-// nothing in it. Lines after the first may be missing. Mirrors get_pgpid of
-// pg_ctl.
+// can't be read or does not begin with a pid. Lines after the first may be
+// missing. Mirrors get_pgpid of pg_ctl.
 func Read(dir string) (Contents, error) {
 	path := filepath.Join(dir, Name)
 	text, err := readFile(path)
@@ -67,7 +65,7 @@ func Read(dir string) (Contents, error) {
 	c, err := parse(text)
 	c.readIn = dir
 	switch {
-	case errors.Is(err, ErrEmpty):
+	case errors.Is(err, errEmpty):
 		return Contents{}, elog.New(elog.Error, elog.InternalError, "the PID file \"%s\" is empty", path).WithCause(err)
 	case err != nil:
 		return Contents{}, elog.New(elog.Error, elog.InternalError, "invalid data in PID file \"%s\"", path).WithCause(err)
@@ -88,7 +86,7 @@ func readFile(path string) (string, error) {
 
 func parse(text string) (Contents, error) {
 	if strings.Trim(text, "\x00") == "" {
-		return Contents{}, ErrEmpty
+		return Contents{}, errEmpty
 	}
 	lines := append(strings.Split(text, "\n"), make([]string, 8)...)
 	pid, err := strconv.Atoi(strings.TrimSpace(lines[0]))

@@ -162,7 +162,7 @@ func TestReadSaysWhatIsWrongWithAFile(t *testing.T) {
 		write(t, dir, content)
 		_, err := Read(dir)
 		expectReport(t, err, elog.Error, elog.InternalError, message, "")
-		if empty := strings.HasSuffix(message, "is empty"); errors.Is(err, ErrEmpty) != empty {
+		if empty := strings.HasSuffix(message, "is empty"); errors.Is(err, errEmpty) != empty {
 			t.Errorf("%q: %v, and empty is %v", content, err, !empty)
 		}
 	}
@@ -198,6 +198,25 @@ func identityOf(t *testing.T, pid int) identity {
 	return identity{start: p.start, namespace: ownNamespace()}
 }
 
+// grandparent returns the pid of our parent's parent, which is the shell if the
+// parent is "pgexthost start".
+func grandparent(t *testing.T) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", os.Getppid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "\nPPid:")
+	var pid int
+	if _, err := fmt.Sscan(rest, &pid); err != nil {
+		t.Fatal(err)
+	}
+	if pid == 0 {
+		return dead(t) // a test that is child of a container's first process has none
+	}
+	return pid
+}
+
 func TestRemnantsAreReplaced(t *testing.T) {
 	zombie := exec.Command("true")
 	if err := zombie.Start(); err != nil {
@@ -212,12 +231,14 @@ func TestRemnantsAreReplaced(t *testing.T) {
 		"dead":                      Contents{Pid: dead(t), Started: time.Now()}.String(),
 		"zombie":                    Contents{Pid: zombie.Process.Pid, Started: time.Now()}.String(),
 		"pid used again":            Contents{Pid: young, Started: longAgo}.String(),
+		"pid used again at once":    Contents{Pid: young, Started: time.Now().Add(-2 * clockSlack)}.String(),
 		"pid used again, identity":  Contents{Pid: young, Started: longAgo, identity: identity{start: 1}}.String(),
 		"pid of another namespace":  Contents{Pid: young, Started: time.Now(), identity: identity{start: 1, namespace: 1}}.String(),
 		"our own pid":               Contents{Pid: os.Getpid(), Started: time.Now()}.String(),
 		"our parent's":              fmt.Sprintln(os.Getppid()),
-		"killed before it could":    "",
-		"power lost before it hit":  "\x00\x00\x00",
+		"our grandparent's":         fmt.Sprintln(grandparent(t)),
+		"power lost":                "",
+		"power lost, zeros left":    "\x00\x00\x00",
 		"first line without ending": fmt.Sprint(dead(t)),
 	} {
 		dir := t.TempDir()
@@ -383,6 +404,45 @@ func TestTheIdOfAThreadIsNoHolder(t *testing.T) {
 		}
 		if _, err := (Contents{Pid: id, Started: time.Now()}).Holder(); !errors.Is(err, ErrGone) {
 			t.Errorf("thread %d: %v", id, err)
+		}
+	}
+}
+
+// Whoever looks finds no file or a whole one, and so does who comes after a host
+// that was killed at any moment.
+func TestNobodyReadsHalfAFile(t *testing.T) {
+	dir := t.TempDir()
+	done := make(chan struct{})
+	var looks, found int
+	go func() {
+		defer close(done)
+		for found < 300 {
+			c, err := Read(dir)
+			looks++
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+			case err != nil || c.Status != Starting || c.DataDir != dir:
+				t.Errorf("read %+v, %v", c, err)
+				return
+			default:
+				found++
+			}
+		}
+	}()
+	for {
+		f, err := Create(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Remove()
+		select {
+		case <-done:
+			if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+				t.Errorf("left are %v, %v", entries, err)
+			}
+			t.Logf("%d looks, %d of them found a file", looks, found)
+			return
+		default:
 		}
 	}
 }

@@ -3,6 +3,7 @@ package lockfile
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -18,6 +19,30 @@ const OptsName = "postmaster.opts"
 type Opts struct {
 	Program string
 	Args    []string
+}
+
+// OwnProgram returns the path of this program, by the name that it was called
+// by if that leads to it: a symbolic link may lead to a new version by the time
+// of a restart.
+func OwnProgram() (string, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	called, err := exec.LookPath(os.Args[0])
+	if err == nil {
+		called, err = filepath.Abs(called)
+	}
+	if err != nil || !isSameFile(called, exe) {
+		return exe, nil
+	}
+	return called, nil
+}
+
+func isSameFile(a, b string) bool {
+	stA, errA := os.Stat(a) //nolint:gosec // G703: whoever runs a program may say where it is
+	stB, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(stA, stB)
 }
 
 // String returns the line of the file, which a shell would read the same way:

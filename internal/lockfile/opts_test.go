@@ -92,3 +92,15 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestOptsThatCannotBeWrittenLeaveNothing(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, OptsName), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	err := WriteOpts(dir, Opts{Program: "/bin/x"})
+	expectReport(t, err, elog.Fatal, elog.DuplicateFile, "could not write file \""+dir+"/postmaster.opts\": ", "")
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("left are %v, %v", entries, err)
+	}
+}
