@@ -20,7 +20,7 @@ type Setting struct {
 	Value          string `json:"value"`   // with its unit, as SHOW prints it
 	Default        string `json:"default"` // likewise
 	Type           string `json:"type"`    // bool, integer, real, string or enum
-	Context        string `json:"context"` // internal, postmaster, sighup, backend, superuser or user
+	Context        string `json:"context"` // internal, postmaster, sighup, superuser-backend, backend, superuser or user
 	Source         string `json:"source"`  // default, configuration file, command line or override
 	File           string `json:"file,omitempty"`
 	Line           int    `json:"line,omitempty"`

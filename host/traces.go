@@ -3,7 +3,6 @@ package host
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 
 	"github.com/pgexthost/pgexthost/internal/lockfile"
@@ -22,17 +21,11 @@ func (h *host) leaveTraces() error {
 	return nil
 }
 
-// commandLine is what "restart" will run again. The program is not resolved
-// through symbolic links, so that a restart runs what they lead to by then.
+// commandLine is what "restart" will run again.
 func commandLine() lockfile.Opts {
-	program, err := exec.LookPath(os.Args[0])
-	if err == nil {
-		program, err = filepath.Abs(program)
-	}
+	program, err := lockfile.OwnProgram()
 	if err != nil {
-		if program, err = os.Executable(); err != nil {
-			program = os.Args[0]
-		}
+		program = os.Args[0] // a restart will say what is wrong with it
 	}
 	return lockfile.Opts{Program: program, Args: os.Args[1:]}
 }
@@ -43,6 +36,9 @@ func (h *host) writeExternalPidFile() {
 	path := h.store.String(settings.ExternalPidFile)
 	if path == "" {
 		return
+	}
+	if !filepath.IsAbs(path) { // a postmaster runs in its data directory
+		path = filepath.Join(h.dir.path, path)
 	}
 	h.externalPidFile = path
 	err := os.WriteFile(path, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600)
