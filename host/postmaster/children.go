@@ -55,10 +55,14 @@ func (m *Machine) adopt(c *child, pid int) {
 	if c.worker != nil {
 		m.workerStarted(c.worker, pid)
 	}
-	if sig := m.owed(c); sig != 0 {
-		m.signal(c, sig)
-	} else if c.reload {
+	sig := m.owed(c)
+	switch {
+	case sig == 0 && c.reload:
 		m.signal(c, sighup)
+	case sig == sigkill && m.shutdown < ImmediateShutdown: // so it is worker_stop_timeout
+		m.enforceStop(c)
+	case sig != 0:
+		m.signal(c, sig)
 	}
 }
 

@@ -42,7 +42,7 @@ func (ev LockFileInvalid) apply(m *Machine) {
 func (m *Machine) announce() {
 	status := lockfile.Ready
 	switch {
-	case m.phase == phaseInit && m.shutdown == NoShutdown:
+	case m.phase == phaseInit:
 		return // the shell has made the file with the first status
 	case m.shutdown != NoShutdown:
 		status = lockfile.Stopping

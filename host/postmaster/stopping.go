@@ -59,7 +59,7 @@ func (m *Machine) watchStop() {
 }
 
 // enforceStop ends a worker that has not stopped in time. One that has no pid
-// yet gets its SIGKILL when it has.
+// yet it will be called for again.
 func (m *Machine) enforceStop(c *child) {
 	if c.pid == 0 {
 		return

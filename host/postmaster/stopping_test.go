@@ -32,7 +32,7 @@ func TestSpec9WorkerStopTimeout(t *testing.T) {
 		r.want(`LOG: issuing SIGKILL to background worker "a" (PID 102) | It has not stopped within "worker_stop_timeout" (3s).`, "SIGKILL to 102")
 		r.wantWake(7 * time.Second) // once is enough
 		r.started("late")
-		r.want("slot 2: pid 104", "SIGKILL to 104")
+		r.want("slot 2: pid 104", `LOG: issuing SIGKILL to background worker "late" (PID 104) | It has not stopped within "worker_stop_timeout" (3s).`, "SIGKILL to 104")
 		r.exit("a", killedBy(unix.SIGKILL))
 		r.exit("late", killedBy(unix.SIGKILL))
 		r.want(`LOG: background worker "a type" (PID 102) was terminated by signal 9: Killed`, "slot 0: pid 0",
