@@ -152,8 +152,8 @@ func TestIncludeErrors(t *testing.T) {
 	writeFile(t, dir, "loop.conf", "include 'main.conf'")
 	for text, want := range map[string]string{
 		"include 'none.conf'":        `LOG 58P01: could not open configuration file "DIR/none.conf": No such file or directory`,
-		"include '/dev/null/x'":      `LOG XX000: could not open configuration file "/dev/null/x": Not a directory`,
-		"include_if_exists '.'":      `LOG XX000: could not open configuration file "DIR": Is a directory`,
+		"include '/dev/null/x'":      `LOG 42809: could not open configuration file "/dev/null/x": Not a directory`,
+		"include_if_exists '.'":      `LOG 42809: could not open configuration file "DIR": Is a directory`,
 		"include_dir 'none'":         `LOG 58P01: could not open configuration directory "DIR/none": No such file or directory`,
 		"include ' '":                `LOG 22023: empty configuration file name: " "`,
 		"include_dir ''":             `LOG 22023: empty configuration directory name: ""`,

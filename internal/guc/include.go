@@ -69,7 +69,7 @@ func (p *parser) file(in include) bool {
 		}
 		return true
 	}
-	return p.fail(in, codeForFileAccess(err), "could not open configuration file \"%s\": %s", path, osMessage(err))
+	return p.fail(in, elog.FileAccessCode(err), "could not open configuration file \"%s\": %s", path, elog.OSReason(err))
 }
 
 // directory reads the files of a directory that end in .conf and aren't
@@ -81,7 +81,7 @@ func (p *parser) directory(in include) bool {
 	dir := in.path()
 	names, err := p.files.list(dir)
 	if err != nil {
-		return p.fail(in, codeForFileAccess(err), "could not open configuration directory \"%s\": %s", dir, osMessage(err))
+		return p.fail(in, elog.FileAccessCode(err), "could not open configuration directory \"%s\": %s", dir, elog.OSReason(err))
 	}
 	ok := true
 	for _, name := range names {
@@ -91,7 +91,7 @@ func (p *parser) directory(in include) bool {
 		path := filepath.Join(dir, name)
 		isDir, err := p.files.isDir(path)
 		if err != nil {
-			ok = p.fail(in, codeForFileAccess(err), "could not stat file \"%s\": %s", path, osMessage(err))
+			ok = p.fail(in, elog.FileAccessCode(err), "could not stat file \"%s\": %s", path, elog.OSReason(err))
 		} else if !isDir && !p.file(include{name: path, from: in.from, line: in.line, depth: in.depth, must: true}) {
 			ok = false
 		}
@@ -153,25 +153,3 @@ func (m memoryFiles) read(path string) (string, error) {
 
 func (memoryFiles) list(string) ([]string, error) { return nil, syscall.ENOENT }
 func (memoryFiles) isDir(string) (bool, error)    { return false, syscall.ENOENT }
-
-// codeForFileAccess mirrors errcode_for_file_access.
-func codeForFileAccess(err error) elog.SQLState {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return elog.UndefinedFile
-	case errors.Is(err, fs.ErrPermission):
-		return elog.InsufficientPrivilege
-	}
-	return elog.InternalError
-}
-
-// osMessage is what %m prints: the message of strerror, which begins with a
-// capital.
-func osMessage(err error) string {
-	var errno syscall.Errno
-	if !errors.As(err, &errno) {
-		return err.Error()
-	}
-	message := errno.Error()
-	return strings.ToUpper(message[:1]) + message[1:]
-}
