@@ -191,3 +191,25 @@ func TestDurationsAreMultiplesOfTheirUnit(t *testing.T) {
 		}
 	}
 }
+
+// PostgreSQL defines custom settings whenever it is asked to. Here the
+// postmaster learns of them from Init, and of a later one it never would.
+func TestASettingCannotBeDefinedOnceInitHasReturned(t *testing.T) {
+	var kept *plugins.Init
+	process, err := plugins.Load("", func(p *plugins.Init) error {
+		kept = p
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if got := recover(); got != "plugins: setting x.late defined after Init has returned" {
+			t.Errorf("got the panic %v", got)
+		}
+		if got := process.Show("x.late"); !strings.Contains(got, "unrecognized configuration parameter") {
+			t.Errorf("the setting is %s", got)
+		}
+	}()
+	kept.DefineCustomBool(plugins.BoolVariable{Name: "x.late"})
+}

@@ -40,6 +40,31 @@ func TestLogDestinationTakesOnlyTheWordsItKnows(t *testing.T) {
 	t.Error("there is no such setting")
 }
 
+// It is part of process titles: as long as a NAME, and nothing that could spoil
+// a terminal.
+func TestTheClusterNameFitsAProcessTitle(t *testing.T) {
+	for name, detail := range map[string]string{
+		strings.Repeat("x", 63): "", " ~": "",
+		strings.Repeat("x", 64): "The name is longer than 63 bytes.",
+		"a\tb":                  "The name must consist of printable ASCII characters.",
+		"a\x7f":                 "The name must consist of printable ASCII characters.",
+		"é":                     "The name must consist of printable ASCII characters.",
+	} {
+		store := guc.NewStore(settings.Definitions()...)
+		err := store.Override(settings.ClusterName, name)
+		if detail == "" {
+			if err != nil || store.String(settings.ClusterName) != name {
+				t.Errorf("%q: %v", name, err)
+			}
+			continue
+		}
+		e := elog.AsErrorData(err, elog.Error)
+		if e == nil || e.Code != elog.InvalidParameterValue || e.Message != "invalid value for parameter \"cluster_name\": \""+name+"\"" || e.Detail != detail {
+			t.Errorf("%q: got %+v", name, e)
+		}
+	}
+}
+
 func TestConfigureLogMakesALogWhatTheSettingsSay(t *testing.T) {
 	var buf strings.Builder
 	log := elog.NewLogger(&buf)
