@@ -223,10 +223,10 @@ func TestReload(t *testing.T) {
 	d.control(t, "reload").exactly(t, 1, "", d.notRunning())
 	p := d.start(t)
 	d.control(t, "reload").exactly(t, 0, "server signaled\n", "")
+	d.wantLogged(t, "LOG:  received SIGHUP, reloading configuration files") // a stop would overtake it
 	d.control(t, "reload", "-s").exactly(t, 0, "", "")
 	d.control(t, "stop").exactly(t, 0, stoppedText, "")
 	expectEnd(t, p)
-	d.wantLogged(t, "LOG:  received SIGHUP, reloading configuration files")
 	pid := deadPid(t)
 	d.writeLockFile(t, pid)
 	d.control(t, "reload").exactly(t, 1, "", fmt.Sprintf("pgexthost: could not send reload signal (PID: %d): No such process\n", pid))

@@ -124,7 +124,7 @@ func complain(w io.Writer, err error) {
 		return
 	}
 	if words, ok := errors.AsType[*ctlError](err); ok {
-		warn("%s", words.text)
+		fmt.Fprintf(w, "pgexthost: %s\n", words.text)
 		return
 	}
 	printReport(w, elog.AsErrorData(err, elog.Error))
