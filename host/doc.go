@@ -20,9 +20,12 @@
 //	   │          │
 //	   └──────────┴──► FATAL, exit 1
 //
-// Set up checks and locks the data directory, reads the settings and makes the
-// shared memory. Preload runs the Init of each library of
-// shared_preload_libraries in a child. Then the core takes over.
+// Set up checks and locks the data directory, makes the lock file, reads the
+// settings and makes the shared memory. Preload runs the Init of each library of
+// shared_preload_libraries in a child. The files that tell others how the host
+// was started and what it runs with come last; then the core takes over. At the
+// end they go in the opposite order, the lock file last and while the directory
+// is still locked. Only postmaster.opts stays, for a restart.
 //
 // Invariants:
 //
@@ -31,6 +34,8 @@
 //   - Exactly one goroutine, the one that called [Run], reads and writes the
 //     host's state. The others (spawner, one waiter a child, one handshake a
 //     child, the alarm's) only post events.
+//   - One step of the core is carried out to its end before the next begins. An
+//     event that a command causes waits for that, too.
 //   - A child is signalled only between its start and the moment the event loop
 //     reaps it, so a signal never hits a process the host did not start. The
 //     waiters only look: reaping is the loop's.

@@ -156,10 +156,13 @@ func runningSettings(dir string) ([]host.Setting, int, error) {
 		return nil, 0, errNotRunning
 	}
 	p, err := c.Holder()
-	if err != nil || c.Status == lockfile.Starting {
+	if err == nil {
+		p.Close()
+	}
+	if errors.Is(err, lockfile.ErrGone) || c.Status == lockfile.Starting {
 		return nil, 0, errNotRunning
 	}
-	p.Close()
+	// What we can't reach, for instance in a container, we can ask all the same.
 	all, err := host.RunningSettings(dir)
 	if errors.Is(err, fs.ErrNotExist) && !isUp(dir) {
 		return nil, 0, errNotRunning // it has just taken them away

@@ -25,6 +25,9 @@
 //     directory. That lock, which all children of a host inherit, is what keeps
 //     two hosts apart; the file is for people and programs who want to know
 //     which host it is.
+//   - Who reads the file finds none or a whole one: it is written beside its
+//     place, linked there, and from then on changed in one write that keeps its
+//     length.
 //   - A process is never taken for the host because of its pid alone if its
 //     start tells otherwise, and is signalled through a descriptor, so that a
 //     signal never hits a stranger.
