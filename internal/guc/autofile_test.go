@@ -79,7 +79,7 @@ func TestASyntaxErrorInTheLaterFileKeepsAReloadFromApplyingAnything(t *testing.T
 func TestALaterFileThatCannotBeReadIsAnError(t *testing.T) {
 	dir := t.TempDir()
 	c := guc.ParseFile(writeFile(t, dir, "h.conf", "a = 1"), dir)
-	wantReports(t, c.Reports, `LOG XX000: could not open configuration file "`+dir+`": Is a directory`)
+	wantReports(t, c.Reports, `LOG 42809: could not open configuration file "`+dir+`": Is a directory`)
 	if c.BadFile != dir {
 		t.Errorf("the bad file is %q", c.BadFile)
 	}
@@ -90,7 +90,7 @@ func TestUnreadableFilesAreReportedWithTheCodeOfTheirError(t *testing.T) {
 		syscall.EACCES: `LOG 42501: could not open configuration file "/h.conf": Permission denied`,
 		syscall.EPERM:  `LOG 42501: could not open configuration file "/h.conf": Operation not permitted`,
 		syscall.ENOENT: `LOG 58P01: could not open configuration file "/h.conf": No such file or directory`,
-		syscall.EIO:    `LOG XX000: could not open configuration file "/h.conf": Input/output error`,
+		syscall.EIO:    `LOG 58030: could not open configuration file "/h.conf": Input/output error`,
 	} {
 		c := guc.ParseUnreadable("/h.conf", err)
 		wantReports(t, c.Reports, want)

@@ -231,7 +231,7 @@ func TestRemnantsAreReplaced(t *testing.T) {
 		"dead":                      Contents{Pid: dead(t), Started: time.Now()}.String(),
 		"zombie":                    Contents{Pid: zombie.Process.Pid, Started: time.Now()}.String(),
 		"pid used again":            Contents{Pid: young, Started: longAgo}.String(),
-		"pid used again at once":    Contents{Pid: young, Started: time.Now().Add(-2 * clockSlack)}.String(),
+		"pid used again at once":    Contents{Pid: young, Started: time.Now().Add(-10 * time.Second)}.String(),
 		"pid used again, identity":  Contents{Pid: young, Started: longAgo, identity: identity{start: 1}}.String(),
 		"pid of another namespace":  Contents{Pid: young, Started: time.Now(), identity: identity{start: 1, namespace: 1}}.String(),
 		"our own pid":               Contents{Pid: os.Getpid(), Started: time.Now()}.String(),
