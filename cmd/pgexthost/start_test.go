@@ -155,6 +155,35 @@ func TestStartGivesUpAfterItsTimeAndLeavesTheHostAlone(t *testing.T) {
 	d.control(t, "stop").exactly(t, 0, stoppedText, "")
 }
 
+// Of -t and PGCTLTIMEOUT the first counts, as with pg_ctl, and without both it is
+// a minute.
+func TestHowLongIsWaited(t *testing.T) {
+	for _, tt := range []struct {
+		env  string
+		args []string
+		want uint32
+	}{
+		{"", nil, 60},
+		{"7", nil, 7},
+		{"0", nil, 0},
+		{"7", []string{"-t", "9"}, 9},
+		{"soon", []string{"-t", "9"}, 9}, // nobody asks
+	} {
+		t.Setenv("PGCTLTIMEOUT", tt.env)
+		if tt.env == "" {
+			if err := os.Unsetenv("PGCTLTIMEOUT"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := newControl("stop", "", "")
+		c.addWait()
+		_ = c.parse(append(tt.args, "-D", "/nonexistent")) // refused, but only after the options
+		if c.seconds != tt.want {
+			t.Errorf("PGCTLTIMEOUT=%s %q: %d s, want %d", tt.env, tt.args, c.seconds, tt.want)
+		}
+	}
+}
+
 func TestAnInterruptedStartStopsTheHost(t *testing.T) {
 	d := newHostDir(t)
 	cmd := d.program("start", "-l", d.log, "-t", "600", "-o", "-c shared_preload_libraries="+stuckLibrary)
