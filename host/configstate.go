@@ -36,7 +36,7 @@ func describe(store *guc.Store) []Setting {
 	for _, s := range store.Settings() {
 		d := s.Definition
 		set := Setting{
-			Name: d.Name, Value: s.Value.Show(), Default: s.Default.Show(), Type: d.Type.String(), Context: d.Context.String(),
+			Name: d.Name, Value: s.Show(), Default: s.Default.Show(), Type: d.Type.String(), Context: d.Context.String(),
 			Source: s.Source.String(), File: s.File, Line: s.Line, PendingRestart: s.PendingRestart, Undefined: s.Placeholder,
 			Description: d.ShortDesc,
 		}
