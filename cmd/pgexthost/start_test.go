@@ -144,6 +144,25 @@ func TestStartReplacesAStaleLockFile(t *testing.T) {
 	expectAlive(t, d.holder(t))
 }
 
+// The file that a killed host has left can name the pid that the new one gets.
+func TestAnOlderHostsFileDoesNotMakeTheNewOneReady(t *testing.T) {
+	d := newHostDir(t)
+	c := &control{dir: d.path}
+	d.writeLockFile(t, sleeper(t).Process.Pid) // ready an hour ago
+	contents, err := lockfile.Read(d.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.isReady(contents.Pid) {
+		t.Error("it is said to be ready")
+	}
+	d.control(t, "restart", "-s", "-o", "", "-l", d.log).want(t, 0, "", "seems to be gone")
+	p := d.holder(t)
+	if !c.isReady(p.Pid) || c.isReady(p.Pid+1) {
+		t.Errorf("ready are %d: %v, %d: %v", p.Pid, c.isReady(p.Pid), p.Pid+1, c.isReady(p.Pid+1))
+	}
+}
+
 func TestStartGivesUpAfterItsTimeAndLeavesTheHostAlone(t *testing.T) {
 	d := newHostDir(t)
 	stuck := "-c shared_preload_libraries=" + stuckLibrary

@@ -416,7 +416,7 @@ func TestNobodyReadsHalfAFile(t *testing.T) {
 	var looks, found int
 	go func() {
 		defer close(done)
-		for found < 300 {
+		for found < 60 {
 			c, err := Read(dir)
 			looks++
 			switch {
