@@ -87,7 +87,7 @@ func TestAKilledWorkerTakesAlongWhatItHasStarted(t *testing.T) {
 func TestAWorkerThatEndsInOrderLeavesItsProcessesAlone(t *testing.T) {
 	t.Parallel()
 	h := startHost(t, withWorkers(plugins.BackgroundWorker{Name: "w3", FunctionName: "leave_grandchild"}), withSetting("log_min_messages=debug1"))
-	h.waitLog(`DEBUG1:  background worker "w3" \(PID \d+\) exited with exit code 0$`)
+	h.waitLog(`DEBUG:  background worker "w3" \(PID \d+\) exited with exit code 0$`)
 	if pid := h.grandchild(); isGone(pid) {
 		t.Error("it is gone")
 	} else if err := unix.Kill(pid, unix.SIGKILL); err != nil {
