@@ -28,9 +28,9 @@ func TestAWorkerShowsInPgStatActivityUnderItsName(t *testing.T) {
 		t.Errorf("%d sessions", n)
 	}
 	h.stop()
-	if n := query[int](t, conninfo, `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'db worker' AND datname = 'activity'`); n != 0 {
-		t.Errorf("%d sessions are left", n)
-	}
+	h.eventually("the session to be gone", func() bool {
+		return query[int](t, conninfo, `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'db worker' AND datname = 'activity'`) == 0
+	})
 }
 
 func TestConnectionErrorsOfSPEC11(t *testing.T) {
