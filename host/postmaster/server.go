@@ -117,6 +117,15 @@ func (m *Machine) judge(w *worker) {
 			w.losses = 0
 		}
 		w.losses++
-		w.notBefore = w.lostAt.Add(min(restartFloor<<min(w.losses-1, 10), longestLossDelay))
+		w.notBefore = w.lostAt.Add(lossDelay(w.losses))
 	}
+}
+
+// lossDelay is how long after a loss a worker waits that has lost the server
+// this often: not at all the first time, then 1 s, 2 s, 4 s and so on.
+func lossDelay(losses int) time.Duration {
+	if losses <= 1 {
+		return 0
+	}
+	return min(restartFloor<<min(losses-2, 10), longestLossDelay)
 }

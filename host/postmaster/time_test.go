@@ -123,8 +123,8 @@ func TestSpec5NoRoomInTime(t *testing.T) {
 		l.poked = func() { go news() }
 		news()
 		advance(200 * sec)
-		l.at("spawn w", 0, 1010*ms, 3020*ms, 7030*ms, 15040*ms, 31050*ms, 63060*ms, 123070*ms, 183080*ms)
-		l.at("Poke", 10*ms, 1020*ms, 3030*ms, 7040*ms, 15050*ms, 31060*ms, 63070*ms, 123080*ms, 183090*ms)
+		l.at("spawn w", 0, 10*ms, 1020*ms, 3030*ms, 7040*ms, 15050*ms, 31060*ms, 63070*ms, 123080*ms, 183090*ms)
+		l.at("Poke", 10*ms, 20*ms, 1030*ms, 3040*ms, 7050*ms, 15060*ms, 31070*ms, 63080*ms, 123090*ms, 183100*ms)
 	})
 }
 
@@ -136,7 +136,7 @@ func TestALongRunEndsTheBackOff(t *testing.T) {
 		l.poked = func() { go news() }
 		news()
 		advance(200 * sec)
-		l.at("spawn w", 0, 62*sec, 124*sec, 186*sec)
+		l.at("spawn w", 0, 61*sec, 122*sec, 183*sec)
 	})
 }
 
