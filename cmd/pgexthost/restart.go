@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -91,7 +92,7 @@ func (c *control) lastCommand(start *startFlags, old *lockfile.Process) (hostCom
 	if err != nil {
 		return hostCommand{}, inWords(err)
 	}
-	command := hostCommand{program: opts.Program, args: opts.Args, workDir: c.oldWorkDir(old)}
+	command := hostCommand{program: opts.Program, args: opts.Args, workDir: c.oldWorkDir(old, opts.Args)}
 	if start.options != nil {
 		if command.args, err = c.otherArguments(start, opts.Args); err != nil {
 			return hostCommand{}, err
@@ -116,8 +117,9 @@ func (c *control) otherArguments(start *startFlags, last []string) ([]string, er
 }
 
 // oldWorkDir is the directory that relative paths in the host's arguments are
-// relative to: where it runs, or would have been started.
-func (c *control) oldWorkDir(old *lockfile.Process) string {
+// relative to: where it runs, or else where we are, if one of them leads to the
+// data directory from here, or else the data directory, where "start" puts it.
+func (c *control) oldWorkDir(old *lockfile.Process, args []string) string {
 	if old != nil {
 		dir, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", old.Pid))
 		// If the host still lives after that, the link was its own.
@@ -125,10 +127,20 @@ func (c *control) oldWorkDir(old *lockfile.Process) string {
 			return dir
 		}
 	}
+	leadsHere := func(arg string) bool { return !filepath.IsAbs(arg) && isSameFile(arg, c.dir) }
+	if here, err := os.Getwd(); err == nil && slices.ContainsFunc(args, leadsHere) {
+		return here
+	}
 	if abs, err := filepath.Abs(c.dir); err == nil {
 		return abs
 	}
 	return c.dir
+}
+
+func isSameFile(a, b string) bool {
+	stA, errA := os.Stat(a)
+	stB, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(stA, stB)
 }
 
 func isDir(path string) bool {

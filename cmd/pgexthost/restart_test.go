@@ -152,6 +152,23 @@ func TestRestartRunsAnAuthorsOwnHostAgain(t *testing.T) {
 	d.control(t, "status").want(t, 0, exe+" \""+d.path+"\" \"now\"\n", "")
 }
 
+// Once the host has ended, only the user can know where its relative arguments
+// begin: here, if they lead to the data directory.
+func TestRestartUnderstandsRelativeArgumentsOfAHostThatHasEnded(t *testing.T) {
+	d := newHostDir(t)
+	d.startOwnHost(t)
+	p := d.holder(t)
+	d.control(t, "stop", "-s").exactly(t, 0, "", "")
+	expectEnd(t, p)
+	cmd := d.program("restart", "-l", d.log)
+	cmd.Dir = filepath.Dir(d.path)
+	runToEnd(t, cmd).exactly(t, 0, startedText, d.notRunning()+anyway)
+	expectAlive(t, d.holder(t))
+	if got, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", d.holder(t).Pid)); err != nil || got != cmd.Dir {
+		t.Errorf("it runs in %s, %v, want %s", got, err, cmd.Dir)
+	}
+}
+
 func TestRestartRefusesWhenAnAuthorsProgramIsGone(t *testing.T) {
 	d := newHostDir(t)
 	exe := d.startOwnHost(t)
