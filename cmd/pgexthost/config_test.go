@@ -153,6 +153,19 @@ func TestConfigShowWithoutAHostShowsWhatItWouldStartWith(t *testing.T) {
 	pgexthost(t, "config", "show", "-D", dir, "no.such").want(t, 1, "", `pgexthost: error: unrecognized configuration parameter "no.such"`)
 }
 
+// The names of both files are part of the contract.
+func TestTheFileOfAlterSystemOverridesTheOther(t *testing.T) {
+	dir := configured(t, "", "max_worker_processes = 9", "max_parallel_workers = 7")
+	auto := filepath.Join(dir, "pgexthost.auto.conf")
+	if err := os.WriteFile(auto, []byte("max_worker_processes = '5'\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := pgexthost(t, "config", "show", "-D", dir)
+	r.wantRow(t, "max_worker_processes", "5", auto+":1")
+	r.wantRow(t, "max_parallel_workers", "7", dir+"/pgexthost.conf:")
+	pgexthost(t, "config", "show", "-D", dir, "-c", "max_worker_processes=3").wantRow(t, "max_worker_processes", "3", "command line")
+}
+
 func (r result) wantRow(t *testing.T, cells ...string) {
 	t.Helper()
 	for line := range strings.Lines(r.stdout) {
