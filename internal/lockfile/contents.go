@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
@@ -45,27 +47,37 @@ type Contents struct {
 	readIn   string // the directory it was read in, which can have another path elsewhere; empty: DataDir
 }
 
+// readFile reads the beginning of a file. What is no file of text, such as a
+// named pipe, which nobody may ever write to, is an error.
+func readFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err == nil && !st.Mode().IsRegular() && !st.IsDir() { // reading a directory says what it is
+		return nil, &fs.PathError{Op: "read", Path: path, Err: errors.New("it is not a regular file")}
+	}
+	return io.ReadAll(io.LimitReader(f, maxSize))
+}
+
 // maxSize bounds what is read: the longest path there is, twice, and some.
 const maxSize = 16 << 10
 
-// errEmpty says that a lock file holds nothing, or only the zeros that some file
-// systems leave after a loss of power.
-var errEmpty = errors.New("the file is empty")
-
 // Read reads the lock file of a data directory. It returns an error that is
 // fs.ErrNotExist if there is none, and an *elog.ErrorData of level ERROR if it
-// can't be read or does not begin with a pid. Lines after the first may be
-// missing. Mirrors get_pgpid of pg_ctl.
+// can't be read or does not begin with a pid: its cause is [ErrEmpty] if it
+// holds nothing. Lines after the first may be missing. Mirrors get_pgpid of pg_ctl.
 func Read(dir string) (Contents, error) {
 	path := filepath.Join(dir, Name)
 	text, err := readFile(path)
 	if err != nil {
 		return Contents{}, elog.New(elog.Error, elog.FileAccessCode(err), "could not open PID file \"%s\": %s", path, elog.OSReason(err)).WithCause(err)
 	}
-	c, err := parse(text)
+	c, err := parse(string(text))
 	c.readIn = dir
 	switch {
-	case errors.Is(err, errEmpty):
+	case errors.Is(err, ErrEmpty):
 		return Contents{}, elog.New(elog.Error, elog.InternalError, "the PID file \"%s\" is empty", path).WithCause(err)
 	case err != nil:
 		return Contents{}, elog.New(elog.Error, elog.InternalError, "invalid data in PID file \"%s\"", path).WithCause(err)
@@ -73,20 +85,13 @@ func Read(dir string) (Contents, error) {
 	return c, nil
 }
 
-// readFile reads a lock file, or the beginning of what can't be one.
-func readFile(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxSize))
-	return string(text), err
-}
+// ErrEmpty says that a file holds nothing, or only the zeros that some file
+// systems leave after a loss of power.
+var ErrEmpty = errors.New("the file is empty")
 
 func parse(text string) (Contents, error) {
 	if strings.Trim(text, "\x00") == "" {
-		return Contents{}, errEmpty
+		return Contents{}, ErrEmpty
 	}
 	lines := append(strings.Split(text, "\n"), make([]string, 8)...)
 	pid, err := strconv.Atoi(strings.TrimSpace(lines[0]))

@@ -52,7 +52,7 @@ func (f *File) clear(dir string) error {
 	switch {
 	case isMissing(err):
 		return nil
-	case errors.Is(err, errEmpty): // whoever would fill it holds the lock, and that is us
+	case errors.Is(err, ErrEmpty): // whoever would fill it holds the lock, and that is us
 	case err != nil:
 		return elog.AsErrorData(err, elog.Fatal).
 			WithHint("This is no lock file that a host has left. If you don't need it, remove the file by hand and try again.")
@@ -178,7 +178,7 @@ func (f *File) Recheck() (valid bool, problem *elog.ErrorData) {
 	case err != nil:
 		return true, logged(err, "could not open file \"%s\": %s; continuing anyway", f.path, elog.OSReason(err))
 	}
-	c, _ := parse(text)
+	c, _ := parse(string(text))
 	if c.Pid != f.contents.Pid {
 		return false, elog.New(elog.Log, "", "lock file \"%s\" contains wrong PID: %d instead of %d", f.path, c.Pid, f.contents.Pid)
 	}

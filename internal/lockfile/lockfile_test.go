@@ -162,7 +162,7 @@ func TestReadSaysWhatIsWrongWithAFile(t *testing.T) {
 		write(t, dir, content)
 		_, err := Read(dir)
 		expectReport(t, err, elog.Error, elog.InternalError, message, "")
-		if empty := strings.HasSuffix(message, "is empty"); errors.Is(err, errEmpty) != empty {
+		if empty := strings.HasSuffix(message, "is empty"); errors.Is(err, ErrEmpty) != empty {
 			t.Errorf("%q: %v, and empty is %v", content, err, !empty)
 		}
 	}
