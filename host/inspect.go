@@ -15,6 +15,9 @@ import (
 // Inspection is what the configuration of a data directory amounts to.
 type Inspection struct {
 	Settings []Setting // in the order of their names
+	// ServerConninfo is what Settings hides. Whether it is of any use, connect.ParseConninfo
+	// can tell: a host leaves that to its server monitor.
+	ServerConninfo string
 	// Problems are what a host would log about the configuration at its start,
 	// and no more than that: at ERROR if the start would fail.
 	Problems []*elog.ErrorData
@@ -41,7 +44,7 @@ func Inspect(ctx context.Context, opts Options) (*Inspection, error) {
 	if err := i.preload(h); err != nil {
 		return nil, err
 	}
-	i.Settings = describe(h.store)
+	i.Settings, i.ServerConninfo = describe(h.store), h.store.String(settings.ServerConninfo)
 	return i, nil
 }
 

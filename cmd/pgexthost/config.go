@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,8 +17,10 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/connect"
 	"github.com/pgexthost/pgexthost/host"
 	"github.com/pgexthost/pgexthost/internal/lockfile"
+	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
@@ -57,19 +60,19 @@ func runConfigCheck(ctx context.Context, args []string) error {
 			"not disturbed. The exit code is 0 if the configuration is as it should be.")
 	var dir string
 	dataDirFlag(flags, &dir)
-	settings := settingsFlag(flags)
+	options := settingsFlag(flags)
 	if err := parse(flags, args); err != nil {
 		return err
 	}
 	if err := requireDataDir(flags, dir); err != nil {
 		return err
 	}
-	found, err := host.Inspect(ctx, host.Options{DataDir: dir, Settings: *settings})
+	found, err := host.Inspect(ctx, host.Options{DataDir: dir, Settings: *options})
 	if err != nil {
 		return err
 	}
 	bad := false
-	for _, problem := range found.Problems {
+	for _, problem := range append(found.Problems, checkConninfo(found)...) {
 		printReport(os.Stderr, problem)
 		bad = bad || problem.Level >= elog.Warning || problem.Code != elog.SuccessfulCompletion
 	}
@@ -85,6 +88,23 @@ func runConfigCheck(ctx context.Context, args []string) error {
 		fmt.Printf("A change of \"%s\" takes effect when the host is restarted.\n", name)
 	}
 	return nil
+}
+
+// checkConninfo returns what the server monitor of a host would complain about
+// before it even tried to connect.
+func checkConninfo(found *host.Inspection) []*elog.ErrorData {
+	_, err := connect.ParseConninfo(found.ServerConninfo)
+	if err == nil {
+		return nil
+	}
+	problem := *elog.AsErrorData(err, elog.Error)
+	problem.Message = fmt.Sprintf("invalid value for parameter \"%s\": %s", settings.ServerConninfo, problem.Message)
+	for _, s := range found.Settings {
+		if s.Name == settings.ServerConninfo && s.File != "" {
+			problem.Context = fmt.Sprintf("line %d of configuration file \"%s\"", s.Line, s.File)
+		}
+	}
+	return []*elog.ErrorData{&problem}
 }
 
 // needRestart returns the names of settings that a running host keeps at
@@ -112,7 +132,7 @@ func runConfigShow(ctx context.Context, args []string) error {
 			"with which it would start. With NAMEs, shows these settings in full.")
 	var dir string
 	dataDirFlag(flags, &dir)
-	settings := settingsFlag(flags)
+	options := settingsFlag(flags)
 	asJSON := flags.Bool("json", false, "print a JSON array")
 	if err := parseWithArguments(flags, args, math.MaxInt); err != nil {
 		return err
@@ -120,7 +140,7 @@ func runConfigShow(ctx context.Context, args []string) error {
 	if err := requireDataDir(flags, dir); err != nil {
 		return err
 	}
-	all, err := currentSettings(ctx, dir, *settings)
+	all, err := currentSettings(ctx, dir, *options)
 	if err != nil {
 		return err
 	}
@@ -134,11 +154,9 @@ func runConfigShow(ctx context.Context, args []string) error {
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(all)
 	case len(names) > 0:
-		printSettings(os.Stdout, all)
-	default:
-		tabulateSettings(os.Stdout, all)
+		return printSettings(os.Stdout, all)
 	}
-	return nil
+	return tabulateSettings(os.Stdout, all)
 }
 
 func settingsFlag(flags *pflag.FlagSet) *[]string {
@@ -224,27 +242,29 @@ func selectSettings(all []host.Setting, names []string) ([]host.Setting, error) 
 }
 
 // tabulateSettings prints a line for each setting.
-func tabulateSettings(w io.Writer, all []host.Setting) {
+func tabulateSettings(w io.Writer, all []host.Setting) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprint(table, "NAME\tVALUE\tCONTEXT\tSOURCE\n")
 	for _, s := range all {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", s.Name, shownValue(s), s.Context, shownSource(s))
 	}
-	_ = table.Flush()
+	return table.Flush()
 }
 
 // printSettings prints all there is to know about each setting.
-func printSettings(w io.Writer, all []host.Setting) {
+func printSettings(w io.Writer, all []host.Setting) error {
+	out := bufio.NewWriter(w)
 	for i, s := range all {
 		if i > 0 {
-			fmt.Fprintln(w)
+			fmt.Fprintln(out)
 		}
-		fmt.Fprintf(w, "%s = %s\n", s.Name, shownValue(s))
+		fmt.Fprintf(out, "%s = %s\n", s.Name, shownValue(s))
 		if s.Description != "" {
-			fmt.Fprintf(w, "  %s\n", s.Description)
+			fmt.Fprintf(out, "  %s\n", s.Description)
 		}
-		fmt.Fprintf(w, "  source:   %s\n  context:  %s\n  default:  %s\n", shownSource(s), shownContext(s), quoteEmpty(s.Default))
+		fmt.Fprintf(out, "  source:   %s\n  context:  %s\n  default:  %s\n", shownSource(s), shownContext(s), quoteEmpty(s.Default))
 	}
+	return out.Flush()
 }
 
 func shownValue(s host.Setting) string {

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestConfigCheckTellsAConninfoThatIsNone(t *testing.T) {
+	for conninfo, says := range map[string]string{
+		"postgres://u:hush@h:99999x/db": `invalid value for parameter "server_conninfo": invalid connection string`,
+		"host=h hostaddr=1.2.3.4":       "hostaddr",
+		"password=hush host":            `invalid value for parameter "server_conninfo": invalid connection string`,
+	} {
+		dir := configured(t, "", "server_conninfo = '"+conninfo+"'")
+		r := pgexthost(t, "config", "check", "-D", dir)
+		r.want(t, 1, "", says)
+		r.want(t, 1, "", "pgexthost: context: line ")
+		if strings.Contains(r.stderr, "hush") {
+			t.Errorf("the password is shown: %s", r.stderr)
+		}
+	}
+}
+
+func TestConfigShowNoticesThatNobodyGotItsAnswer(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	dir := configured(t, "")
+	for _, args := range [][]string{{}, {"cluster_name"}, {"--json"}} {
+		cmd := program(append([]string{"config", "show", "-D", dir}, args...)...)
+		cmd.Stdout = full
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		if err := cmd.Run(); cmd.ProcessState.ExitCode() != 1 || !strings.Contains(stderr.String(), "no space left on device") {
+			t.Errorf("%v: %v, %s", args, err, &stderr)
+		}
+	}
+}
