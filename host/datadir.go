@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -78,7 +79,8 @@ func (d *dataDir) close() {
 }
 
 // CheckDataDir refuses a directory that "pgexthost init" has not made, one that
-// others could tamper with, and one with a path too long for the sockets in it.
+// others could tamper with, and one with a path too long for the sockets in it or
+// with a newline in it.
 // The error is an *elog.ErrorData of level FATAL. Mirrors checkDataDir of
 // PostgreSQL.
 func CheckDataDir(path string) error {
@@ -104,7 +106,16 @@ func CheckDataDir(path string) error {
 		}
 		return refusal.WithHint("Create a data directory with \"pgexthost init -D DIR\".")
 	}
-	return checkSocketPath(path)
+	return checkPath(path)
+}
+
+// checkPath refuses a path that the lock file can't tell, since its lines are
+// all it has, and one that leaves no room for sockets.
+func checkPath(dir string) error {
+	if strings.Contains(dir, "\n") {
+		return elog.New(elog.Fatal, elog.InvalidName, "path of data directory \"%s\" contains a newline", dir)
+	}
+	return checkSocketPath(dir)
 }
 
 // longestSocket is the longest name of a socket that is made in a data

@@ -19,7 +19,7 @@ func Init(path, conninfo string) (err error) {
 	if err != nil {
 		return fatal(elog.UndefinedFile, err, "could not determine the absolute path of directory \"%s\": %v", path, err)
 	}
-	if err := checkSocketPath(abs); err != nil {
+	if err := checkPath(abs); err != nil {
 		return err
 	}
 	undo, err := claimDirectory(abs)
