@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/host"
 	"github.com/pgexthost/pgexthost/internal/lockfile"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -39,6 +40,9 @@ func runRestart(_ context.Context, args []string) error {
 		defer old.Close()
 	}
 	// Whatever can go wrong shall do so while the host still runs.
+	if err := host.CheckDataDir(c.dir); err != nil {
+		return inWords(err)
+	}
 	command, err := c.lastCommand(start, old)
 	if err != nil {
 		return err
@@ -64,6 +68,10 @@ func (c *control) findOld() (*lockfile.Process, error) {
 	contents, err := lockfile.Read(c.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		warn("%s\ntrying to start server anyway", c.notThere())
+		return nil, nil
+	}
+	if errors.Is(err, lockfile.ErrEmpty) {
+		warn("%s\ntrying to start server anyway", elog.AsErrorData(err, elog.Error).Message)
 		return nil, nil
 	}
 	if err != nil {

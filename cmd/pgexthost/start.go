@@ -35,7 +35,7 @@ func runStart(_ context.Context, args []string) error {
 	}
 	defer start.closeLog()
 	switch _, err := lockfile.Read(c.dir); {
-	case err == nil:
+	case err == nil, errors.Is(err, lockfile.ErrEmpty): // of a host that was killed before it could fill it
 		warn("another server might be running; trying to start server anyway")
 	case !errors.Is(err, fs.ErrNotExist):
 		return inWords(err)
