@@ -91,6 +91,7 @@ func (d hostDir) writeLockFile(t *testing.T, pid int) {
 func sleeper(t *testing.T) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("sleep", "600")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", asProgram, os.Getpid())) // ours to end, whatever happens
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -33,6 +33,10 @@ const ownHost = "ownhost"
 // that is killed.
 func beProgram() {
 	plugins.Register(plugins.Library{Name: stuckLibrary, Init: func(*plugins.Init) error { select {} }})
+	plugins.Register(walkLibrary())
+	if len(os.Args) > 1 && os.Args[1] == guardCommand {
+		guard()
+	}
 	if pid, err := strconv.Atoi(os.Getenv(asProgram)); err == nil && !plugins.IsChild() {
 		go dieWith(pid)
 	}
