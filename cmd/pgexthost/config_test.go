@@ -153,6 +153,42 @@ func TestConfigShowWithoutAHostShowsWhatItWouldStartWith(t *testing.T) {
 	pgexthost(t, "config", "show", "-D", dir, "no.such").want(t, 1, "", `pgexthost: error: unrecognized configuration parameter "no.such"`)
 }
 
+// What a restart would bring is what only a restart can, and no option of the
+// command line keeps from happening.
+func TestConfigCheckKnowsWhatWaitsForARestart(t *testing.T) {
+	d := newHostDir(t)
+	d.start(t, "-o", "-c max_worker_processes=3")
+	valid := "The configuration of " + d.path + " is valid.\n"
+	d.config(t, "check").exactly(t, 0, valid, "")
+	appendConfig(t, d.path, "max_worker_processes = 9", "max_parallel_workers = 4", "cluster_name = new")
+	d.config(t, "check").exactly(t, 0, valid+"A change of \"cluster_name\" takes effect when the host is restarted.\n", "")
+}
+
+func (d hostDir) config(t *testing.T, command string, args ...string) result {
+	t.Helper()
+	return pgexthost(t, append([]string{"config", command, "-D", d.path}, args...)...)
+}
+
+func TestAHostThatStartsHasNoSettingsYet(t *testing.T) {
+	d := newHostDir(t)
+	d.control(t, "start", "-W", "-s", "-l", d.log, "-o", "-c max_worker_processes=3 -c shared_preload_libraries="+stuckLibrary).exactly(t, 0, "", "")
+	eventually(t, "a lock file", func() bool {
+		_, err := lockfile.Read(d.path)
+		return err == nil
+	})
+	d.config(t, "show", "max_worker_processes").want(t, 0, "max_worker_processes = 8\n", "no server running")
+	d.config(t, "check").want(t, 0, "is valid", "")
+}
+
+// A file that was skipped is no mistake, but does not make up for one either.
+func TestConfigCheckForgetsNoMistake(t *testing.T) {
+	dir := configured(t, "", "include_if_exists 'none.conf'")
+	skipped := "pgexthost: log: skipping missing configuration file \"" + dir + "/none.conf\"\n"
+	pgexthost(t, "config", "check", "-D", dir).exactly(t, 0, "The configuration of "+dir+" is valid.\n", skipped)
+	dir = configured(t, "", "?", "include_if_exists 'none.conf'")
+	pgexthost(t, "config", "check", "-D", dir).want(t, 1, "", "syntax error in file")
+}
+
 // The names of both files are part of the contract.
 func TestTheFileOfAlterSystemOverridesTheOther(t *testing.T) {
 	dir := configured(t, "", "max_worker_processes = 9", "max_parallel_workers = 7")
