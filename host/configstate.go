@@ -52,7 +52,7 @@ func describe(store *guc.Store) []Setting {
 // all. A failure is reported, and the host goes on: nothing of its own depends
 // on the file. Mirrors write_nondefault_variables.
 func (h *host) saveSettings() {
-	if !h.dir.isThere() {
+	if !h.dir.isOurs() {
 		return // the lock file's check says so, and ends the host
 	}
 	path := h.settingsFile()

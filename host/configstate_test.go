@@ -23,9 +23,14 @@ func settled(t *testing.T) (*host, *bytes.Buffer) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	self, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = self.Close() })
 	var log bytes.Buffer
 	return &host{
-		dir: &dataDir{path: dir, lockFile: file}, log: elog.NewLogger(&log), store: guc.NewStore(settings.Definitions()...),
+		dir: &dataDir{path: dir, lock: self, lockFile: file}, log: elog.NewLogger(&log), store: guc.NewStore(settings.Definitions()...),
 	}, &log
 }
 

@@ -52,15 +52,19 @@ func (d *dataDir) setUmask() {
 	_ = unix.Umask(mask)
 }
 
-// isThere reports whether the path still leads to the directory. It may have
-// been moved, and another host may have one of its own in its place.
-func (d *dataDir) isThere() bool {
+// isOurs reports whether the path of the directory still leads to where this
+// host runs. The directory may have been moved, and another host may have one of
+// its own in its place.
+func (d *dataDir) isOurs() bool {
 	own, err := d.lock.Stat()
-	if err != nil {
+	if err != nil || d.lockFile == nil {
 		return false
 	}
-	st, err := os.Stat(d.path)
-	return err == nil && os.SameFile(own, st)
+	if st, err := os.Stat(d.path); err != nil || !os.SameFile(own, st) {
+		return false
+	}
+	valid, _ := d.lockFile.Recheck()
+	return valid
 }
 
 // removeRemnants takes away what a host leaves that is killed, save for what

@@ -56,7 +56,7 @@ func (h *host) removeTraces() {
 	if h.externalPidFile != "" {
 		_ = os.Remove(h.externalPidFile)
 	}
-	if h.dir != nil && h.dir.lockFile != nil && h.dir.isThere() {
+	if h.dir != nil && h.dir.isOurs() {
 		_ = os.Remove(h.settingsFile())
 	}
 }

@@ -63,7 +63,7 @@ func (w *walk) start(how string) {
 	refused := w.countLogged(refusedText)
 	r := w.run("start", append(args, how, "-l", w.log)...)
 	switch warning := w.warning(); {
-	case w.phase == absent && w.remains.unreadable():
+	case w.phase == absent && w.remains.refusesStart():
 		w.expect(r, 1, "", w.complaint())
 		return
 	case how == "-W":
@@ -92,9 +92,6 @@ func runInForeground(w *walk) {
 	cmd := w.program("run", options...)
 	cmd.Stderr = log
 	c := w.beginAs(cmd)
-	if w.phase == absent && !w.held() && w.remains.isBlank() {
-		w.remains = nothing // unlike start, it takes what a loss of power leaves for a remnant
-	}
 	if !w.startable() {
 		w.expect(c.wait(), 1, "", "")
 	}
@@ -166,7 +163,7 @@ func (w *walk) restart() {
 	}
 	before, problem := w.warningOfRestart(), w.optionsProblem(given)
 	r := w.run("restart", args...)
-	if w.phase == absent && w.remains.unreadable() {
+	if w.phase == absent && w.remains.refusesStart() {
 		w.expect(r, 1, "", w.complaint())
 		return
 	}
@@ -199,6 +196,8 @@ func (w *walk) warningOfRestart() string {
 		return ""
 	case w.remains == nothing:
 		return w.notRunning() + anyway
+	case w.remains.isBlank():
+		return w.complaint() + anyway
 	}
 	return fmt.Sprintf("pgexthost: old server process (PID: %d) seems to be gone\nstarting server anyway\n", w.pid)
 }

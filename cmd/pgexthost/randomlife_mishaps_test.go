@@ -138,7 +138,7 @@ func warningIn(r result) string {
 func startTwice(w *walk) {
 	a, b := w.begin("start", "-l", w.log), w.begin("start", "-l", w.log)
 	results := []result{a.wait(), b.wait()}
-	if w.phase == absent && w.remains.unreadable() {
+	if w.phase == absent && w.remains.refusesStart() {
 		w.expect(results[0], 1, "", w.complaint())
 		w.expect(results[1], 1, "", w.complaint())
 		return

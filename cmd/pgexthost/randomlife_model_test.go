@@ -33,8 +33,13 @@ const (
 	garbage
 )
 
-// unreadable reports whether commands refuse to go on at the sight of it.
+// unreadable reports whether commands that look for a host refuse to go on at
+// the sight of it.
 func (r remains) unreadable() bool { return r >= empty }
+
+// refusesStart reports whether even start does. What is blank names nobody, and
+// the lock of the directory says that nobody is there.
+func (r remains) refusesStart() bool { return r == garbage }
 
 // isBlank reports whether it says nothing at all.
 func (r remains) isBlank() bool { return r == empty || r == zeros }
@@ -61,7 +66,7 @@ func (m *model) held() bool { return m.phase == absent && len(m.frozen) > 0 }
 
 // startable reports whether nothing is in the way of a new host.
 func (m *model) startable() bool {
-	return m.phase == absent && !m.held() && !m.broken && !m.remains.unreadable()
+	return m.phase == absent && !m.held() && !m.broken && !m.remains.refusesStart()
 }
 
 // orphanLimit is how long children may outlive their host: a second, and some

@@ -18,7 +18,7 @@ func (w *walk) settle(options []string) {
 		w.nobodyIsLeft()
 		if w.held() {
 			w.waited++
-		} else if !w.remains.unreadable() {
+		} else if !w.remains.refusesStart() {
 			w.remains = nothing // it found the configuration broken when the directory was its own
 		}
 	default:
