@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -85,9 +86,10 @@ func TestSettingsThatCannotBeSavedAreForgotten(t *testing.T) {
 
 func TestAHostThatHasLostItsDirectorySavesNothingThere(t *testing.T) {
 	h, log := settled(t)
-	if err := os.WriteFile(filepath.Join(h.dir.path, lockfile.Name), []byte("1\n"), 0o600); err != nil {
+	if err := errors.Join(os.Rename(h.dir.path, h.dir.path+".moved"), os.Mkdir(h.dir.path, 0o700)); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = os.RemoveAll(h.dir.path + ".moved") })
 	h.saveSettings()
 	path := filepath.Join(h.dir.path, settingsFileName)
 	if _, err := os.Stat(path); err == nil || log.Len() > 0 {

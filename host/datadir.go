@@ -52,19 +52,16 @@ func (d *dataDir) setUmask() {
 	_ = unix.Umask(mask)
 }
 
-// isOurs reports whether the path of the directory still leads to where this
-// host runs. The directory may have been moved, and another host may have one of
-// its own in its place.
+// isOurs reports whether the path of the directory still leads to what this host
+// has locked. The directory may have been moved, and another host may have one
+// of its own in its place. Before the host has the lock nothing is its own.
 func (d *dataDir) isOurs() bool {
 	own, err := d.lock.Stat()
 	if err != nil || d.lockFile == nil {
 		return false
 	}
-	if st, err := os.Stat(d.path); err != nil || !os.SameFile(own, st) {
-		return false
-	}
-	valid, _ := d.lockFile.Recheck()
-	return valid
+	st, err := os.Stat(d.path)
+	return err == nil && os.SameFile(own, st)
 }
 
 // removeRemnants takes away what a host leaves that is killed, save for what
