@@ -21,7 +21,7 @@ type hostDir struct{ path, log string }
 
 func newHostDir(t *testing.T) hostDir {
 	t.Helper()
-	parent := t.TempDir()
+	parent := shortTempDir(t)
 	d := hostDir{filepath.Join(parent, "data"), filepath.Join(parent, "log")}
 	pgexthost(t, "init", "-D", d.path).want(t, 0, "Created", "")
 	t.Cleanup(func() { endHosts(t, d.path) })

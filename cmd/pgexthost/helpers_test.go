@@ -15,7 +15,7 @@ import (
 // which the unprivileged user of a private server can reach.
 func shortTempDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "pgx-")
+	dir, err := os.MkdirTemp("", "pgx-")
 	if err != nil {
 		t.Fatal(err)
 	}

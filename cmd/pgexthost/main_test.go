@@ -96,7 +96,7 @@ func TestUsageErrors(t *testing.T) {
 }
 
 func TestInitRefusesToOverwrite(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "new")
+	dir := filepath.Join(shortTempDir(t), "new")
 	pgexthost(t, "init", "-D", dir, "--server", "host=db.example.com").want(t, 0, " run -D "+dir, "")
 	text, err := os.ReadFile(filepath.Join(dir, "pgexthost.conf"))
 	if err != nil || !bytes.Contains(text, []byte("server_conninfo = 'host=db.example.com'")) {
