@@ -72,7 +72,7 @@ func (m *Machine) owed(c *child) unix.Signal {
 	switch {
 	case m.killed:
 		return sigkill
-	case m.shutdown == ImmediateShutdown:
+	case m.shutdown == ImmediateShutdown, m.fatal:
 		return sigquit
 	case c.worker != nil && m.stop.enforced:
 		return sigkill
@@ -83,10 +83,10 @@ func (m *Machine) owed(c *child) unix.Signal {
 	return 0
 }
 
-// signal sends a signal to a child that has a pid. One that has none yet gets
-// what it is owed when it has.
+// signal sends a signal to a child that has a pid and is not buried. One that
+// has none yet gets what it is owed when it has.
 func (m *Machine) signal(c *child, sig unix.Signal) {
-	if c.pid != 0 {
+	if c.pid != 0 && m.children[c.id] == c {
 		m.emit(Signal{Child: c.id, Pid: c.pid, Sig: sig})
 	}
 }

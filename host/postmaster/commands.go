@@ -53,6 +53,15 @@ type ReleaseSlot struct {
 	Parallel bool
 }
 
+// Reinitialize makes shared memory anew, with empty slots and a new
+// incarnation, after a crash. There is no child any more. Mirrors
+// reset_shared.
+type Reinitialize struct{}
+
+// BreakLocks frees the locks in shared memory that a dead child has left
+// locked.
+type BreakLocks struct{ Pid int }
+
 // Log writes a record to the log.
 type Log struct{ *elog.ErrorData }
 
@@ -81,4 +90,6 @@ func (Log) command()           {}
 func (Reload) command()        {}
 func (SetStatus) command()     {}
 func (CheckLockFile) command() {}
+func (Reinitialize) command()  {}
+func (BreakLocks) command()    {}
 func (Exit) command()          {}

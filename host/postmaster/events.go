@@ -47,7 +47,8 @@ type Exited struct {
 	Pid      int
 	Status   ExitStatus
 	Ready    bool   // the child had reported READY
-	Clean    bool   // the child had left its clean mark; the crash cycle will ask for it
+	Clean    bool   // the child had left its clean mark
+	Critical bool   // the child held a lock in shared memory, or was inside a critical section
 	SQLState string // of the error that ended the child's main function, or empty
 	Activity string // what the child was running, or empty
 	Failure  error  // why the shell ended it before it was a proper child, or nil
@@ -80,6 +81,8 @@ type ReloadRequested struct{}
 // after each [Reload].
 type Configured struct {
 	WorkerStopTimeout time.Duration // worker_stop_timeout; 0: wait for ever
+	CrashScope        CrashScope    // crash_scope
+	RestartAfterCrash bool          // restart_after_crash
 }
 
 // LockFileInvalid says that the lock file is not ours any more.

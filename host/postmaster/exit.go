@@ -19,6 +19,8 @@ const (
 // it can handle any: that is a worker terminated before it started.
 func (ev *Exited) outcome() outcome {
 	switch s := ev.Status; {
+	case ev.Critical && !ev.Clean:
+		return exitCrashed // whatever it says: it went without the runtime's farewell
 	case ev.Failure != nil,
 		s.Signaled && s.Signal == sigterm && !ev.Ready,
 		!s.Signaled && s.Code == 1:
@@ -84,13 +86,8 @@ func (m *Machine) settle(w *worker, out outcome, ev Exited) {
 	}
 }
 
-// childCrashed is where HandleChildCrash belongs: SPEC 7's crash cycle starts
-// here, for workers and auxiliary processes alike, once there is one. Until
-// then a crash has the consequences of exit 1, which the callers see to.
-func (m *Machine) childCrashed(*child, Exited) {}
-
-// logExit mirrors LogChildExit. In an immediate shutdown nothing is said of
-// children that were killed: that was the order.
+// logExit mirrors LogChildExit. In an immediate shutdown, and once a crash cycle
+// has begun, nothing is said of children that were killed: that was the order.
 func (m *Machine) logExit(level elog.Level, name string, pid int, ev Exited) {
 	s := ev.Status
 	if ev.Failure != nil {
@@ -99,7 +96,7 @@ func (m *Machine) logExit(level elog.Level, name string, pid int, ev Exited) {
 		m.emit(Log{e})
 		return
 	}
-	if m.shutdown == ImmediateShutdown && (s.Signaled || s.Code > 1) {
+	if (m.shutdown == ImmediateShutdown || m.fatal) && (s.Signaled || s.Code > 1) {
 		return
 	}
 	e := elog.New(level, "", "%s (PID %d) %s", name, pid, s)

@@ -60,8 +60,12 @@ type Machine struct {
 
 	pass   launchPass
 	stop   stop
-	killAt time.Time // when to lose patience in an immediate shutdown
+	killAt time.Time // when to lose patience in an immediate shutdown or a crash cycle
 	killed bool      // patience is lost
+
+	crashScope        CrashScope
+	restartAfterCrash bool
+	fatal             bool // FatalError: a crash cycle is under way
 
 	status     lockfile.Status // what the lock file says; empty: what the shell wrote
 	lockFileAt time.Time       // when to look at the lock file
@@ -75,6 +79,7 @@ const (
 	phaseRun                          // PM_RUN
 	phaseWaitWorkers                  // PM_WAIT_BACKENDS
 	phaseWaitAuxiliaries              // PM_SHUTDOWN
+	phaseWaitDead                     // PM_WAIT_BACKENDS in a crash cycle: for everybody
 	phaseExited                       // PM_NO_CHILDREN
 )
 
@@ -95,6 +100,8 @@ func New(cfg Config) *Machine {
 		bySlot:   make(map[int]*worker),
 		children: make(map[ChildID]*child),
 		live:     make(map[int]ChildID),
+
+		restartAfterCrash: true,
 	}
 	for _, name := range cfg.Auxiliary {
 		m.auxiliaries = append(m.auxiliaries, &auxiliary{name: name})
@@ -110,6 +117,7 @@ func (m *Machine) Step(now time.Time, ev Event) []Command {
 	}
 	m.now, m.out = now, nil
 	ev.apply(m)
+	m.advanceCrashCycle()
 	m.launchAuxiliaries()
 	m.launchWorkers()
 	m.advanceShutdown()

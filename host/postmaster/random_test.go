@@ -57,6 +57,10 @@ func (c *chaos) act() {
 		c.do(postmaster.ServerStateChanged{State: shmem.ServerState(c.rnd.Intn(5)), Started: started})
 	case n == 17:
 		c.do(postmaster.ReloadRequested{})
+		c.do(postmaster.Configured{
+			WorkerStopTimeout: time.Duration(c.rnd.Intn(3)) * 10 * time.Second, CrashScope: postmaster.CrashScope(c.rnd.Intn(3)),
+			RestartAfterCrash: c.rnd.Intn(50) > 0,
+		})
 	default:
 		c.now = c.now.Add(time.Duration(c.rnd.Int63n(int64(3 * time.Second))))
 		c.do(postmaster.Tick{})
@@ -121,7 +125,7 @@ func (c *chaos) exitSome() {
 	}
 	states := []string{"", "08006", "53300", "57P01", "57P03"}
 	c.do(postmaster.Exited{
-		Child: ids[c.rnd.Intn(len(ids))], Ready: c.rnd.Intn(2) == 0, SQLState: states[c.rnd.Intn(len(states))],
+		Child: ids[c.rnd.Intn(len(ids))], Ready: c.rnd.Intn(2) == 0, Clean: c.rnd.Intn(2) == 0, Critical: c.rnd.Intn(20) == 0, SQLState: states[c.rnd.Intn(len(states))],
 		Status: postmaster.ExitStatus{Signaled: c.rnd.Intn(4) == 0, Code: c.rnd.Intn(3), Signal: []unix.Signal{unix.SIGTERM, unix.SIGKILL}[c.rnd.Intn(2)]},
 	})
 }

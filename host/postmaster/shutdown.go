@@ -44,6 +44,9 @@ func (ev ShutdownRequested) apply(m *Machine) {
 	m.logf(elog.Log, "received %s shutdown request", ev.Mode)
 	switch ev.Mode {
 	case ImmediateShutdown:
+		if m.fatal {
+			return // that is under way
+		}
 		m.phase = phaseWaitWorkers
 		m.killAt = m.now.Add(killAfter)
 		m.stop.begin(m.now)
@@ -93,10 +96,17 @@ func (m *Machine) advanceShutdown() {
 
 // end ends the host once nobody is left to wait for.
 func (m *Machine) end() {
-	if m.phase == phaseWaitAuxiliaries && !m.anyLeft(isAny) {
-		m.phase = phaseExited
-		m.emit(Exit{Code: 0})
+	switch {
+	case m.phase == phaseWaitAuxiliaries && !m.anyLeft(isAny):
+		m.exit(0)
+	case m.allDead():
+		m.endAfterCrash()
 	}
+}
+
+func (m *Machine) exit(code int) {
+	m.phase = phaseExited
+	m.emit(Exit{Code: code})
 }
 
 // stopAuxiliaries begins what is the shutdown checkpoint in PostgreSQL: the

@@ -20,7 +20,10 @@ type stop struct {
 }
 
 // apply takes note of settings that the core acts upon.
-func (ev Configured) apply(m *Machine) { m.stop.timeout = ev.WorkerStopTimeout }
+func (ev Configured) apply(m *Machine) {
+	m.stop.timeout = ev.WorkerStopTimeout
+	m.crashScope, m.restartAfterCrash = ev.CrashScope, ev.RestartAfterCrash
+}
 
 // begin notes that workers are told to go.
 func (s *stop) begin(now time.Time) {
@@ -88,8 +91,11 @@ const longestList = 20
 // auxiliary processes.
 func (m *Machine) reportWait() {
 	kind, what := isWorker, "background workers"
-	if m.phase == phaseWaitAuxiliaries {
+	switch m.phase {
+	case phaseWaitAuxiliaries:
 		kind, what = isAny, "auxiliary processes"
+	case phaseWaitDead:
+		kind, what = isAny, "processes"
 	}
 	var names []string
 	count := 0

@@ -53,6 +53,11 @@ func (m *Machine) registerStatic() {
 		def.NotifyPid = 0 // only dynamic workers have somebody to notify
 		m.push(&worker{def: def, slot: len(m.cfg.Static) - 1 - i, static: true})
 	}
+	m.initSlots()
+}
+
+// initSlots gives the slots their first contents.
+func (m *Machine) initSlots() {
 	for _, w := range slices.Backward(m.workers) {
 		m.emit(InitSlot{Slot: w.slot, Worker: w.def})
 	}

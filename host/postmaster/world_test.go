@@ -108,6 +108,11 @@ func (w *world) run(cmd postmaster.Command) {
 			w.problem("%s, in use %v, pid %d", show(c), s.inUse, s.pid)
 		}
 		w.slots.slot[c.Slot].inUse = false
+	case postmaster.Reinitialize:
+		if len(w.children) > 0 {
+			w.problem("%s with %d children", show(c), len(w.children))
+		}
+		clear(w.slots.slot)
 	case postmaster.Exit:
 		w.exits++
 	}
