@@ -127,18 +127,15 @@ func (c *children) greet(p *process, startup handshake.Startup) {
 // to.
 func (c *children) greeted(id postmaster.ChildID, err error) {
 	p := c.byID[id]
-	if p == nil {
-		return
-	}
-	if err == nil {
+	switch {
+	case p == nil:
+	case err == nil:
 		p.answered = true
-		return
-	}
-	if isGone(err) {
+	case isGone(err):
 		time.AfterFunc(goneGrace, func() { c.post(goneQuiet{id, err}) })
-		return
+	default:
+		c.fail(id, err)
 	}
-	c.fail(id, err)
 }
 
 func (c *children) fail(id postmaster.ChildID, err error) {
@@ -171,6 +168,7 @@ func (c *children) buried(id postmaster.ChildID) (postmaster.Exited, bool) {
 	ev := postmaster.Exited{
 		Child: id, Pid: p.pid, Status: status, Failure: p.failure,
 		Ready: p.record.Ready(), Clean: clean, SQLState: p.record.ExitSQLState(),
+		Critical: c.segment.SlotLockHolder() == p.pid,
 	}
 	if !ev.Clean { // a process that ends in order was running nothing any more
 		ev.Activity = p.record.Activity().Query

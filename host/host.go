@@ -71,6 +71,7 @@ type host struct {
 	store    *guc.Store
 	preload  []string
 	segment  *shmem.Segment
+	slots    shmem.PostmasterSlots // of the segment
 	alarm    *shmem.Alarm
 	children *children
 	machine  *postmaster.Machine
@@ -117,7 +118,7 @@ func (h *host) setUp() error {
 	h.store.EndStartup()
 	h.warnWithoutMonitor(static)
 	h.machine = postmaster.New(postmaster.Config{
-		Slots: coreSlots{h.segment.PostmasterSlots()}, Static: static,
+		Slots: coreSlots{h}, Static: static,
 		Auxiliary: plugins.Auxiliaries(),
 	})
 	return h.leaveTraces()
@@ -139,15 +140,10 @@ func (h *host) warnWithoutMonitor(static []plugins.BackgroundWorker) {
 // and auxiliary processes: one for the preload child, the rest in reserve.
 const spareRecords = 4
 
+// makeSharedMemory makes what is shared with the children.
 func (h *host) makeSharedMemory() error {
-	slots := h.store.Int(settings.MaxWorkerProcesses)
-	records := slots + len(plugins.Auxiliaries()) + spareRecords
-	var err error
-	if h.segment, err = shmem.Create(slots, records); err != nil {
-		return fatal(elog.InsufficientResources, err, "could not create shared memory for %d worker processes: %v", slots, err)
-	}
-	if h.alarm, err = shmem.NewAlarm(); err != nil {
-		return fatal(elog.InsufficientResources, err, "could not create the postmaster's alarm: %v", err)
+	if err := h.makeSegment(); err != nil {
+		return err
 	}
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
@@ -157,9 +153,39 @@ func (h *host) makeSharedMemory() error {
 		spawner: newSpawner(), segment: h.segment, alarm: h.alarm, dir: h.dir, exe: executable, title: h.title(),
 		lifeline: [2]*os.File{os.NewFile(uintptr(pipe[0]), "lifeline"), os.NewFile(uintptr(pipe[1]), "lifeline")},
 		env:      childEnvironment(), log: h.log, post: h.post,
-		byID: make(map[postmaster.ChildID]*process), records: make([]bool, records),
+		byID: make(map[postmaster.ChildID]*process), records: make([]bool, h.segment.ProcCount()),
 	}
-	go h.watchAlarm()
+	return nil
+}
+
+// makeSegment makes the segment and the alarm.
+func (h *host) makeSegment() error {
+	slots := h.store.Int(settings.MaxWorkerProcesses)
+	segment, err := shmem.Create(slots, slots+len(plugins.Auxiliaries())+spareRecords)
+	if err != nil {
+		return fatal(elog.InsufficientResources, err, "could not create shared memory for %d worker processes: %v", slots, err)
+	}
+	alarm, err := shmem.NewAlarm()
+	if err != nil {
+		_ = segment.Close()
+		return fatal(elog.InsufficientResources, err, "could not create the postmaster's alarm: %v", err)
+	}
+	h.segment, h.slots, h.alarm = segment, segment.PostmasterSlots(), alarm
+	go h.watchAlarm(alarm)
+	return nil
+}
+
+// remakeSharedMemory replaces the segment and the alarm after a crash. The old
+// ones go: no child has them any more.
+func (h *host) remakeSharedMemory() error {
+	oldSegment, oldAlarm := h.segment, h.alarm
+	if err := h.makeSegment(); err != nil {
+		return err
+	}
+	h.children.segment, h.children.alarm = h.segment, h.alarm
+	clear(h.children.records)
+	_ = oldAlarm.Close()
+	_ = oldSegment.Close()
 	return nil
 }
 
@@ -173,9 +199,9 @@ func (h *host) title() string {
 }
 
 // watchAlarm turns the ringing of children into events.
-func (h *host) watchAlarm() {
+func (h *host) watchAlarm(alarm *shmem.Alarm) {
 	for {
-		if err := h.alarm.Wait(); err != nil {
+		if err := alarm.Wait(); err != nil {
 			if !errors.Is(err, os.ErrClosed) && !errors.Is(err, io.EOF) {
 				h.log.Logf(elog.Log, "could not wait for the alarm: %v", err)
 			}
@@ -264,13 +290,23 @@ func (h *host) reload() {
 
 // configured tells the core of the settings that it acts upon.
 func (h *host) configured() postmaster.Event {
-	return postmaster.Configured{WorkerStopTimeout: h.store.Duration(settings.WorkerStopTimeout)}
+	return postmaster.Configured{
+		WorkerStopTimeout: h.store.Duration(settings.WorkerStopTimeout),
+		CrashScope:        postmaster.ParseCrashScope(h.store.Enum(settings.CrashScope)),
+		RestartAfterCrash: h.store.Bool(settings.RestartAfterCrash),
+	}
 }
 
-// coreSlots shows the core the slot array in its own terms.
-type coreSlots struct{ shmem.PostmasterSlots }
+// coreSlots shows the core the slot array, in the shared memory that there is
+// now, in its own terms.
+type coreSlots struct{ h *host }
+
+func (s coreSlots) Len() int             { return s.h.slots.Len() }
+func (s coreSlots) TotalSlots() int64    { return s.h.slots.TotalSlots() }
+func (s coreSlots) InUse(i int) bool     { return s.h.slots.InUse(i) }
+func (s coreSlots) Terminate(i int) bool { return s.h.slots.Terminate(i) }
 
 // Descriptor copies a slot's descriptor defensively.
 func (s coreSlots) Descriptor(i int) plugins.BackgroundWorker {
-	return plugins.FromDescriptor(s.PostmasterSlots.Descriptor(i))
+	return plugins.FromDescriptor(s.h.slots.Descriptor(i))
 }

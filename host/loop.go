@@ -106,7 +106,6 @@ func (h *host) step(ev postmaster.Event) {
 // execute carries out a command, and returns the event that must follow it, or
 // nil.
 func (h *host) execute(cmd postmaster.Command) (answer postmaster.Event) {
-	slots := h.segment.PostmasterSlots()
 	switch cmd := cmd.(type) {
 	case postmaster.Spawn:
 		h.spawn(cmd)
@@ -117,11 +116,11 @@ func (h *host) execute(cmd postmaster.Command) (answer postmaster.Event) {
 	case postmaster.Notify:
 		_ = unix.Kill(cmd.Pid, unix.SIGUSR1)
 	case postmaster.InitSlot:
-		slots.Init(cmd.Slot, cmd.Worker.Descriptor())
+		h.slots.Init(cmd.Slot, cmd.Worker.Descriptor())
 	case postmaster.SetSlotPid:
-		slots.SetPid(cmd.Slot, cmd.Pid)
+		h.slots.SetPid(cmd.Slot, cmd.Pid)
 	case postmaster.ReleaseSlot:
-		slots.Release(cmd.Slot, cmd.Parallel)
+		h.slots.Release(cmd.Slot, cmd.Parallel)
 	case postmaster.Log:
 		h.log.Emit(cmd.ErrorData)
 	case postmaster.Poke:
@@ -129,6 +128,13 @@ func (h *host) execute(cmd postmaster.Command) (answer postmaster.Event) {
 	case postmaster.Reload:
 		h.reload()
 		return h.configured()
+	case postmaster.Reinitialize:
+		if err := h.remakeSharedMemory(); err != nil {
+			h.log.Emit(elog.AsErrorData(err, elog.Fatal))
+			h.finished, h.exitCode = true, 1
+		}
+	case postmaster.BreakLocks:
+		h.segment.BreakSlotLock(cmd.Pid)
 	case postmaster.SetStatus:
 		h.setStatus(cmd.Status)
 	case postmaster.CheckLockFile:

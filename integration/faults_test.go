@@ -56,6 +56,8 @@ func faultsLibrary() plugins.Library {
 			"fail_statement":   failStatement,
 			"claim_sessions":   claimSessions,
 			"leave_grandchild": leaveGrandchild,
+			"hold_lock":        holdLock,
+			"try_lock":         tryLock,
 		},
 		ManualSignals: []string{"manual_signals", "never_unblocks"},
 	}

@@ -31,6 +31,30 @@ func (b BackendSlots) lock() {
 	}
 }
 
+// Lock takes the slot lock, for as long as it takes to look at several slots.
+// Whoever dies with it brings all processes down, unless crash_scope is worker.
+// Mirrors LWLockAcquire(BackgroundWorkerLock, LW_EXCLUSIVE).
+func (b BackendSlots) Lock() { b.lock() }
+
+// Unlock releases the slot lock. Only its holder may call it.
+func (b BackendSlots) Unlock() { b.unlock() }
+
+// BreakSlotLock frees the slot lock if it is held by a process that the caller
+// knows to be dead. Claim hands a slot over by its last store, so a slot that
+// was being claimed is still free.
+func (s *Segment) BreakSlotLock(dead int) {
+	for {
+		held := s.head.slotLock.Load()
+		if held&^lockContended != uint32(dead) {
+			return
+		}
+		if s.head.slotLock.CompareAndSwap(held, 0) {
+			futexWake(&s.head.slotLock)
+			return
+		}
+	}
+}
+
 func (b BackendSlots) unlock() {
 	if b.head.slotLock.Swap(0)&lockContended != 0 {
 		futexWake(&b.head.slotLock)

@@ -14,6 +14,7 @@ import (
 // Names of the settings, for those who read them.
 const (
 	ClusterName        = "cluster_name"
+	CrashScope         = "crash_scope"
 	DynamicLibraryPath = "dynamic_library_path"
 	ExternalPidFile    = "external_pid_file"
 	LogDestination     = "log_destination"
@@ -22,6 +23,7 @@ const (
 	MaxParallelWorkers = "max_parallel_workers"
 	MaxWorkerProcesses = "max_worker_processes"
 	PostAuthDelay      = "post_auth_delay"
+	RestartAfterCrash  = "restart_after_crash"
 	ServerConninfo     = "server_conninfo"
 	SharedPreloadLibs  = "shared_preload_libraries"
 	WorkerStopTimeout  = "worker_stop_timeout"
@@ -34,6 +36,11 @@ func Definitions() []guc.Definition {
 		{
 			Name: ClusterName, Type: guc.TypeString, Context: guc.Postmaster, Default: "", CheckHook: checkClusterName,
 			ShortDesc: "The name of the host, which is part of its processes' titles.",
+		},
+		{
+			Name: CrashScope, Type: guc.TypeEnum, Context: guc.Sighup, Default: "auto", EnumOptions: []string{"auto", "cluster", "worker"},
+			ShortDesc: "How far the crash of one worker reaches.",
+			LongDesc:  "cluster is PostgreSQL's: all processes end, shared memory is made anew. auto does that only if the crash may have harmed shared memory, worker never.",
 		},
 		{
 			Name: DynamicLibraryPath, Type: guc.TypeString, Context: guc.Sighup, Default: "$libdir",
@@ -72,6 +79,10 @@ func Definitions() []guc.Definition {
 		{
 			Name: PostAuthDelay, Type: guc.TypeInt, Context: guc.Backend, Unit: guc.UnitS, Default: "0", Max: math.MaxInt32 / 1_000_000,
 			ShortDesc: "How long each worker waits at its start, for a debugger to be attached.",
+		},
+		{
+			Name: RestartAfterCrash, Type: guc.TypeBool, Context: guc.Sighup, Default: "on",
+			ShortDesc: "Whether the host begins anew after a crash that reached all its processes, or ends.",
 		},
 		{
 			Name: ServerConninfo, Type: guc.TypeString, Context: guc.Sighup, Default: "", Flags: guc.FlagSecret,
