@@ -167,7 +167,7 @@ func (c *children) buried(id postmaster.ChildID) (postmaster.Exited, bool) {
 	}
 	ev := postmaster.Exited{
 		Child: id, Pid: p.pid, Status: status, Failure: p.failure,
-		Ready: p.record.Ready(), Clean: clean, SQLState: p.record.ExitSQLState(),
+		Ready: p.record.Ready(), Clean: clean, SQLState: p.record.ExitSQLState(), Message: p.record.ExitMessage(),
 		Critical: c.segment.SlotLockHolder() == p.pid,
 	}
 	if !ev.Clean { // a process that ends in order was running nothing any more

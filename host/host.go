@@ -182,6 +182,9 @@ func (h *host) remakeSharedMemory() error {
 	if err := h.makeSegment(); err != nil {
 		return err
 	}
+	for _, b := range slices.Backward(oldSegment.Buried()) {
+		h.segment.Bury(b)
+	}
 	h.children.segment, h.children.alarm = h.segment, h.alarm
 	clear(h.children.records)
 	_ = oldAlarm.Close()

@@ -128,6 +128,10 @@ func (h *host) execute(cmd postmaster.Command) (answer postmaster.Event) {
 	case postmaster.Reload:
 		h.reload()
 		return h.configured()
+	case postmaster.SetReport:
+		h.slots.SetReport(cmd.Slot, cmd.Report)
+	case postmaster.Bury:
+		h.segment.Bury(shmem.Buried{At: time.Now(), Worker: cmd.Worker.Descriptor(), Report: cmd.Report})
 	case postmaster.Reinitialize:
 		if err := h.remakeSharedMemory(); err != nil {
 			h.log.Emit(elog.AsErrorData(err, elog.Fatal))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -144,7 +145,7 @@ func (w *Worker) conclude(err error) int {
 		return 0
 	}
 	report := w.describe(err)
-	w.proc.SetExitSQLState(string(report.Code))
+	w.proc.SetExitError(string(report.Code), strings.TrimSuffix(report.Message, " (SQLSTATE "+string(report.Code)+")"))
 	w.log.Emit(report)
 	return 1
 }

@@ -13,6 +13,8 @@
 //	│ slots    one per max_worker_processes                      │
 //	├────────────────────────────────────────────────────────────┤ page aligned
 //	│ procs    one record per child: latch, flags, activity      │
+//	├────────────────────────────────────────────────────────────┤ page aligned
+//	│ tombs    what is known of workers that are unregistered    │
 //	└────────────────────────────────────────────────────────────┘
 //
 // The life of a slot, where in_use hands the slot over between the two sides:

@@ -15,6 +15,7 @@ const (
 	PathSize     = 1024 // MAXPGPATH
 	ActivitySize = 1024 // track_activity_query_size
 	EventSize    = 64   // NAMEDATALEN, of a wait event's name
+	MessageSize  = 256  // of the error that ended a process
 )
 
 // MaxSlots is the upper bound of max_worker_processes (MAX_BACKENDS).
@@ -39,6 +40,7 @@ type header struct {
 	size        uint64
 	slotsOffset uint64
 	procsOffset uint64
+	tombsOffset uint64
 	slotCount   uint32
 	procCount   uint32
 	postmaster  int32
@@ -52,6 +54,7 @@ type header struct {
 	_                 uint32
 	serverStarted     atomic.Int64 // pg_postmaster_start_time(), microseconds since 1970
 	pmSignals         [numPMSignals]atomic.Uint32
+	buried            atomic.Uint32 // how many tombs were ever used
 }
 
 // slot mirrors BackgroundWorkerSlot.
@@ -62,6 +65,23 @@ type slot struct {
 	_          uint32
 	generation atomic.Uint64
 	worker     descriptor
+	report     report
+}
+
+// report is a WorkerReport. The postmaster alone writes it.
+type report struct {
+	changeCount atomic.Uint32 // the seqlock: odd while the postmaster writes
+	restarts    uint32
+	exitCode    int32
+	exitSignal  int32
+	registered  int64 // microseconds since 1970, 0 for none, as those below
+	started     int64
+	exited      int64
+	nextStart   int64
+	lostServer  uint32
+	_           uint32
+	sqlState    [8]byte
+	message     [MessageSize]byte
 }
 
 // descriptor mirrors BackgroundWorker. It is written by whoever owns the slot
@@ -78,6 +98,17 @@ type descriptor struct {
 	mainArg     int64
 	extra       [ExtraSize]byte
 }
+
+// tomb is the last report on a worker that was unregistered. The postmaster
+// alone writes it.
+type tomb struct {
+	buriedAt int64 // microseconds since 1970
+	worker   descriptor
+	report   report // its changeCount guards the whole tomb
+}
+
+// Tombs is how many unregistered workers are remembered: the last ones.
+const Tombs = 64
 
 // proc is the record of one child process, as PGPROC and PgBackendStatus are
 // in PostgreSQL. The postmaster resets it before the child exists; from then
@@ -99,6 +130,7 @@ type proc struct {
 	waitEvent     [EventSize]byte
 	database      [EventSize]byte
 	activity      [ActivitySize]byte
+	exitMessage   [MessageSize]byte // of the error that ended the process; written before exitState
 }
 
 // layoutHash digests name, type, offset and size of every field of every
@@ -107,7 +139,7 @@ type proc struct {
 func layoutHash() uint64 {
 	h := fnv.New64a()
 	for _, t := range [...]reflect.Type{
-		reflect.TypeFor[header](), reflect.TypeFor[slot](), reflect.TypeFor[descriptor](), reflect.TypeFor[proc](),
+		reflect.TypeFor[header](), reflect.TypeFor[slot](), reflect.TypeFor[descriptor](), reflect.TypeFor[report](), reflect.TypeFor[tomb](), reflect.TypeFor[proc](),
 	} {
 		fmt.Fprintf(h, "%s %d %d;", t.Name(), t.Size(), t.Align())
 		for i := range t.NumField() {
@@ -127,13 +159,15 @@ const pageSize = 4096
 type geometry struct {
 	slots, procs             int
 	slotsOffset, procsOffset int
+	tombsOffset              int
 	size                     int
 }
 
 func newGeometry(slots, procs int) geometry {
 	g := geometry{slots: slots, procs: procs, slotsOffset: pageSize}
 	g.procsOffset = alignUp(g.slotsOffset + slots*slotSize)
-	g.size = alignUp(g.procsOffset + procs*procSize)
+	g.tombsOffset = alignUp(g.procsOffset + procs*procSize)
+	g.size = alignUp(g.tombsOffset + Tombs*tombSize)
 	return g
 }
 

@@ -112,6 +112,14 @@ func (r ProcRecord) ExitSQLState() string {
 	return string(code)
 }
 
+// ExitMessage returns the message of the error that ended the child, or "".
+func (r ProcRecord) ExitMessage() string {
+	if r.ExitSQLState() == "" {
+		return ""
+	}
+	return safeString(r.p.exitMessage[:])
+}
+
 // ---- the child's side
 
 // Latch returns the process's latch.
@@ -140,11 +148,13 @@ func (r ProcRecord) MakeUnready() { r.p.flags.And(^uint32(procReady)) }
 // SetClean leaves the mark that the process ends in an orderly way.
 func (r ProcRecord) SetClean() { r.p.flags.Or(procClean) }
 
-// SetExitSQLState leaves the SQLSTATE of the error that ends the process.
-func (r ProcRecord) SetExitSQLState(code string) {
+// SetExitError leaves the SQLSTATE and the message of the error that ends the
+// process.
+func (r ProcRecord) SetExitError(code, message string) {
 	if len(code) != 5 {
 		return
 	}
+	putString(r.p.exitMessage[:], message)
 	var v uint64
 	for i := 4; i >= 0; i-- {
 		v = v<<8 | uint64(code[i])

@@ -51,7 +51,7 @@ func TestExitSQLStateIsNeverGarbage(t *testing.T) {
 	r := s.Proc(0)
 	for written, want := range map[string]string{"57P01": "57P01", "XX000": "XX000", "toolong": "", "57p01": "", "": ""} {
 		r.Reset(shmem.ProcWorker)
-		r.SetExitSQLState(written)
+		r.SetExitError(written, "what happened")
 		if got := r.ExitSQLState(); got != want {
 			t.Errorf("%q: got %q, want %q", written, got, want)
 		}

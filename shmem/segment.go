@@ -28,6 +28,7 @@ type Segment struct {
 	head  *header
 	slots []slot
 	procs []proc
+	tombs []tomb
 }
 
 // LayoutHash identifies the layout of the segments this program makes and
@@ -101,7 +102,7 @@ func checkHeader(h *header, fileSize int64) (geometry, error) {
 		return geometry{}, fmt.Errorf("%w: it claims %d slots and %d processes", ErrNotSegment, h.slotCount, h.procCount)
 	}
 	g := newGeometry(int(h.slotCount), int(h.procCount))
-	if int64(g.size) != fileSize || h.slotsOffset != uint64(g.slotsOffset) || h.procsOffset != uint64(g.procsOffset) {
+	if int64(g.size) != fileSize || h.slotsOffset != uint64(g.slotsOffset) || h.procsOffset != uint64(g.procsOffset) || h.tombsOffset != uint64(g.tombsOffset) {
 		return geometry{}, fmt.Errorf("%w: it has %d bytes where its header needs %d", ErrNotSegment, fileSize, g.size)
 	}
 	return g, nil
@@ -112,13 +113,14 @@ func mapSegment(file *os.File, g geometry) (*Segment, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("mmap", err)
 	}
-	return &Segment{file: file, mem: mem, geo: g, head: headerView(mem), slots: slotsView(mem, g), procs: procsView(mem, g)}, nil
+	return &Segment{file: file, mem: mem, geo: g, head: headerView(mem), slots: slotsView(mem, g), procs: procsView(mem, g), tombs: tombsView(mem, g)}, nil
 }
 
 func (s *Segment) initialise() {
 	h := s.head
 	h.magic, h.version, h.headerSize, h.layoutHash = magic, version, pageSize, layoutHash()
 	h.size, h.slotsOffset, h.procsOffset = uint64(s.geo.size), uint64(s.geo.slotsOffset), uint64(s.geo.procsOffset)
+	h.tombsOffset = uint64(s.geo.tombsOffset)
 	h.slotCount, h.procCount = uint32(s.geo.slots), uint32(s.geo.procs)
 	h.postmaster = int32(os.Getpid())
 	h.totalSlots.Store(h.slotCount)
@@ -141,6 +143,6 @@ func (s *Segment) PostmasterPid() int { return int(s.head.postmaster) }
 // may be used afterwards.
 func (s *Segment) Close() error {
 	mem := s.mem
-	s.mem, s.head, s.slots, s.procs = nil, nil, nil, nil
+	s.mem, s.head, s.slots, s.procs, s.tombs = nil, nil, nil, nil, nil
 	return errors.Join(unix.Munmap(mem), s.file.Close())
 }

@@ -12,6 +12,7 @@ import (
 const (
 	slotSize = int(unsafe.Sizeof(slot{}))
 	procSize = int(unsafe.Sizeof(proc{}))
+	tombSize = int(unsafe.Sizeof(tomb{}))
 )
 
 // Compile-time proofs that the 64-bit atomics of every record of an array are
@@ -20,6 +21,7 @@ const (
 var (
 	_ [0]byte = [slotSize % 8]byte{}
 	_ [0]byte = [procSize % 8]byte{}
+	_ [0]byte = [tombSize % 8]byte{}
 	_         = [pageSize - int(unsafe.Sizeof(header{}))]byte{}
 )
 
@@ -39,4 +41,8 @@ func procsView(mem []byte, g geometry) []proc {
 		return nil
 	}
 	return unsafe.Slice((*proc)(unsafe.Pointer(&mem[g.procsOffset])), g.procs)
+}
+
+func tombsView(mem []byte, g geometry) []tomb {
+	return unsafe.Slice((*tomb)(unsafe.Pointer(&mem[g.tombsOffset])), Tombs)
 }

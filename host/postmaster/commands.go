@@ -6,6 +6,7 @@ import (
 	"github.com/pgexthost/pgexthost/internal/lockfile"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
 )
 
 // Command is something the shell has to do. The commands of one step are
@@ -53,6 +54,19 @@ type ReleaseSlot struct {
 	Parallel bool
 }
 
+// SetReport publishes what there is to know of a slot's worker.
+type SetReport struct {
+	Slot   int
+	Report shmem.WorkerReport
+}
+
+// Bury keeps the last report on a worker that is about to be unregistered, for
+// those who ask later what became of it.
+type Bury struct {
+	Worker plugins.BackgroundWorker
+	Report shmem.WorkerReport
+}
+
 // Reinitialize makes shared memory anew, with empty slots and a new
 // incarnation, after a crash. There is no child any more. Mirrors
 // reset_shared.
@@ -90,6 +104,8 @@ func (Log) command()           {}
 func (Reload) command()        {}
 func (SetStatus) command()     {}
 func (CheckLockFile) command() {}
+func (SetReport) command()     {}
+func (Bury) command()          {}
 func (Reinitialize) command()  {}
 func (BreakLocks) command()    {}
 func (Exit) command()          {}

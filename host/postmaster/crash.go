@@ -98,6 +98,7 @@ func (m *Machine) reinitialize() {
 	m.workers = slices.DeleteFunc(m.workers, func(w *worker) bool {
 		forgotten := w.neverRestarts() || w.terminate
 		if forgotten {
+			m.emit(Bury{Worker: w.def, Report: w.currentReport()})
 			m.logf(elog.Debug1, "unregistering background worker \"%s\"", w.def.Name)
 		}
 		return forgotten
@@ -111,7 +112,8 @@ func (m *Machine) reinitialize() {
 
 	m.bySlot = make(map[int]*worker)
 	for i, w := range m.workers {
-		*w = worker{def: w.def, slot: len(m.workers) - 1 - i, static: w.static, slotPid: shmem.InvalidPid}
+		*w = worker{def: w.def, slot: len(m.workers) - 1 - i, static: w.static, slotPid: shmem.InvalidPid, report: w.report}
+		m.touch(w)
 		w.def.NotifyPid = 0 // whoever waited for it is history
 		m.bySlot[w.slot] = w
 	}

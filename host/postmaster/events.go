@@ -50,6 +50,7 @@ type Exited struct {
 	Clean    bool   // the child had left its clean mark
 	Critical bool   // the child held a lock in shared memory, or was inside a critical section
 	SQLState string // of the error that ended the child's main function, or empty
+	Message  string // of that error
 	Activity string // what the child was running, or empty
 	Failure  error  // why the shell ended it before it was a proper child, or nil
 }

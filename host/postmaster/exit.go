@@ -72,6 +72,7 @@ func (m *Machine) workerExited(c *child, ev Exited) {
 // settle notes what an exit means for the worker's future.
 func (m *Machine) settle(w *worker, out outcome, ev Exited) {
 	w.child = nil
+	w.noteExit(m, ev)
 	w.lost = m.lossOf(w, ev)
 	switch {
 	case out == exitDone:

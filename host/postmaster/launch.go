@@ -83,6 +83,7 @@ func (m *Machine) startWorker(w *worker) {
 // started from here, before its process is ready for anything.
 func (m *Machine) workerStarted(w *worker, pid int) {
 	w.failingSince, w.notBefore, w.started = time.Time{}, time.Time{}, m.now
+	w.noteStart(m)
 	m.report(w, pid)
 }
 
@@ -94,6 +95,7 @@ func (m *Machine) workerStartFailed(c *child, ev Spawned) {
 	w := c.worker
 	m.buried(c)
 	w.child = nil
+	w.noteFailure(m, ev.Err)
 	m.pass.over = true
 	if first := w.failingSince.IsZero(); ev.Transient && m.retryLater(w) {
 		if first {

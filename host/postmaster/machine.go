@@ -67,6 +67,8 @@ type Machine struct {
 	restartAfterCrash bool
 	fatal             bool // FatalError: a crash cycle is under way
 
+	touched []*worker // whose reports this step has changed
+
 	status     lockfile.Status // what the lock file says; empty: what the shell wrote
 	lockFileAt time.Time       // when to look at the lock file
 }
@@ -123,6 +125,7 @@ func (m *Machine) Step(now time.Time, ev Event) []Command {
 	m.advanceShutdown()
 	m.watchLockFile()
 	m.announce()
+	m.publishReports()
 	m.end()
 	return m.out
 }

@@ -31,16 +31,18 @@ var (
 // executes commands on fake slots. What happened is in trace, one line a
 // command, until want takes it.
 type rig struct {
-	t      *testing.T
-	m      *postmaster.Machine
-	now    time.Time
-	slots  *fakeSlots
-	world  *world
-	trace  []string
-	checks int      // of the lock file; not in trace
-	status []string // of the lock file, one after the other; not in trace
-	pids   int
-	byName map[string]postmaster.ChildID
+	t       *testing.T
+	m       *postmaster.Machine
+	now     time.Time
+	slots   *fakeSlots
+	world   *world
+	trace   []string
+	checks  int                        // of the lock file; not in trace
+	status  []string                   // of the lock file, one after the other; not in trace
+	reports map[int]shmem.WorkerReport // the last ones; not in trace
+	buried  []postmaster.Bury          // not in trace
+	pids    int
+	byName  map[string]postmaster.ChildID
 }
 
 // newRig starts a machine with the given static workers and the monitor.
@@ -56,7 +58,7 @@ func newRig(t *testing.T, static ...plugins.BackgroundWorker) *rig {
 func bareRig(t *testing.T, static []plugins.BackgroundWorker, auxiliary ...string) *rig {
 	t.Helper()
 	slots := newFakeSlots(max(8, len(static)))
-	r := &rig{t: t, now: epoch, slots: slots, world: newWorld(slots), pids: 100, byName: map[string]postmaster.ChildID{}}
+	r := &rig{t: t, now: epoch, slots: slots, world: newWorld(slots), pids: 100, byName: map[string]postmaster.ChildID{}, reports: map[int]shmem.WorkerReport{}}
 	r.m = postmaster.New(postmaster.Config{Slots: slots, Static: static, Auxiliary: auxiliary})
 	return r
 }
@@ -73,6 +75,12 @@ func (r *rig) step(ev postmaster.Event) {
 			r.byName[c.Aux+c.Worker.Name] = c.Child
 		case postmaster.CheckLockFile:
 			r.checks++
+			continue
+		case postmaster.SetReport:
+			r.reports[c.Slot] = c.Report
+			continue
+		case postmaster.Bury:
+			r.buried = append(r.buried, c)
 			continue
 		case postmaster.SetStatus:
 			r.status = append(r.status, string(c.Status))

@@ -80,6 +80,7 @@ func (ev ServerStateChanged) apply(m *Machine) {
 	for _, w := range m.workers {
 		if restarted && w.static {
 			w.crashedAt = time.Time{} // static workers start with their server
+			m.touch(w)
 		}
 		m.judge(w)
 	}
@@ -106,6 +107,7 @@ func (m *Machine) judge(w *worker) {
 		return
 	}
 	w.lost = notLost
+	m.touch(w)
 	same := w.session.Equal(m.server.started)
 	asRestart := !same || lost == lostNoRoom
 	switch {

@@ -28,6 +28,8 @@ type worker struct {
 	lostAt  time.Time
 	losses  int       // in a row, to a server that was there all the time
 	started time.Time // when its last process was
+
+	report shmem.WorkerReport // for those who ask; see currentReport
 }
 
 func (w *worker) neverRestarts() bool { return w.def.RestartTime == plugins.NeverRestart }
@@ -66,13 +68,16 @@ func (m *Machine) initSlots() {
 // push puts a worker at the head of the list.
 func (m *Machine) push(w *worker) {
 	w.slotPid = shmem.InvalidPid
+	w.report.Registered = m.now
 	m.workers = append(m.workers, w)
 	m.bySlot[w.slot] = w
+	m.touch(w)
 }
 
 // forget removes a worker and releases its slot. The caller notifies whoever
 // waits for it, afterwards. Mirrors ForgetBackgroundWorker.
 func (m *Machine) forget(w *worker) {
+	m.emit(Bury{Worker: w.def, Report: w.currentReport()})
 	m.emit(ReleaseSlot{Slot: w.slot, Parallel: w.def.Flags&plugins.ClassParallel != 0})
 	m.logf(elog.Debug1, "unregistering background worker \"%s\"", w.def.Name)
 	delete(m.bySlot, w.slot)
