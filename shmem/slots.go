@@ -1,6 +1,9 @@
 package shmem
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Values of a slot's pid that are no process.
 const (
@@ -108,8 +111,31 @@ const (
 	HandleStopped                           // BGWH_STOPPED
 )
 
-// BackendSlots is the children's side of the slot array. Claim and
-// RequestTermination serialise on the slot lock; Pid takes none.
+// String returns the status in words.
+func (s HandleStatus) String() string {
+	switch s {
+	case HandleStarted:
+		return "started"
+	case HandleNotYetStarted:
+		return "not yet started"
+	case HandleStopped:
+		return "stopped"
+	}
+	return "unknown"
+}
+
+// Errors of Claim.
+var (
+	// ErrNoFreeSlot says that every slot is in use.
+	ErrNoFreeSlot = errors.New("every background worker slot is in use")
+	// ErrParallelLimit says that as many parallel workers as allowed are
+	// registered.
+	ErrParallelLimit = errors.New("too many parallel workers are registered")
+)
+
+// BackendSlots is the children's side of the slot array. Claim,
+// RequestTermination and the end of TypeByPid serialise on the slot lock; Pid
+// takes none.
 type BackendSlots struct {
 	head  *header
 	slots []slot
@@ -122,15 +148,18 @@ func (s *Segment) BackendSlots(self int) BackendSlots {
 	return BackendSlots{head: s.head, slots: s.slots, self: self}
 }
 
-// Claim registers a worker in the first free slot. It returns false when there
-// is none, or when the worker is parallel and maxParallel of its kind are
-// registered and not yet terminated (the counters wrap). The caller wakes the
-// postmaster afterwards. Mirrors RegisterDynamicBackgroundWorker.
-func (b BackendSlots) Claim(d Descriptor, parallel bool, maxParallel uint32) (index int, generation uint64, ok bool) {
+// Claim registers a worker in the first free slot. It returns ErrNoFreeSlot when
+// there is none, and ErrParallelLimit when the worker is parallel and
+// maxParallel of its kind are registered and not yet terminated (the counters
+// wrap). The caller wakes the postmaster afterwards. Mirrors
+// RegisterDynamicBackgroundWorker.
+func (b BackendSlots) Claim(d Descriptor, parallel bool, maxParallel uint32) (index int, generation uint64, err error) {
 	b.lock()
 	defer b.unlock()
+	// The postmaster raises the second counter at any moment. To miss that is to
+	// have come a moment earlier.
 	if parallel && b.head.parallelRegister.Load()-b.head.parallelTerminate.Load() >= maxParallel {
-		return 0, 0, false
+		return 0, 0, ErrParallelLimit
 	}
 	for i := range b.slots {
 		s := &b.slots[i]
@@ -144,32 +173,30 @@ func (b BackendSlots) Claim(d Descriptor, parallel bool, maxParallel uint32) (in
 		if parallel {
 			b.head.parallelRegister.Add(1)
 		}
-		// Go's atomics are sequentially consistent: the postmaster that sees
-		// this store sees everything above it.
+		// The order of the stores above is nobody's business, this one's is:
+		// Go's atomics are sequentially consistent, so the postmaster that sees
+		// it sees everything above it.
 		s.inUse.Store(1)
-		return i, generation, true
+		return i, generation, nil
 	}
-	return 0, 0, false
+	return 0, 0, ErrNoFreeSlot
 }
 
 // Pid returns the status of the worker behind slot index and generation, and
-// its pid if it is running. There is no lock: a pid counts only if the slot was
-// in use for this generation before and after it was read. Claim writes in the
-// opposite order (pid, generation, in_use), so a slot that is being recycled
-// shows as free, or as another generation's, and the worker as stopped. Mirrors
-// GetBackgroundWorkerPid.
+// its pid if it is running. There is no lock: the pid counts if the slot is in
+// use, and of this generation, after it was read. Generations only grow, and a
+// handle is not out before its slot is in use, so the pid was this worker's
+// when it was read. That in_use comes first matters: Claim overwrites the pid of
+// a free slot before it raises the generation. Mirrors GetBackgroundWorkerPid,
+// which takes the lock.
 func (b BackendSlots) Pid(index int, generation uint64) (HandleStatus, int, error) {
 	if err := b.check(index); err != nil {
 		return HandleStopped, 0, err
 	}
 	s := &b.slots[index]
-	holds := func() bool { return s.inUse.Load() != 0 && s.generation.Load() == generation }
-	if !holds() {
-		return HandleStopped, 0, nil
-	}
 	pid := int(s.pid.Load())
 	switch {
-	case !holds(), pid == DeadPid, pid < InvalidPid:
+	case s.inUse.Load() == 0, s.generation.Load() != generation, pid == DeadPid, pid < InvalidPid:
 		return HandleStopped, 0, nil
 	case pid == InvalidPid:
 		return HandleNotYetStarted, 0, nil

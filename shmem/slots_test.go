@@ -3,7 +3,9 @@ package shmem_test
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -17,9 +19,9 @@ func TestSlotMachineOfSPEC3(t *testing.T) {
 	s, _ := newSegment(t, 2, 1)
 	pm, be := s.PostmasterSlots(), s.BackendSlots(os.Getpid())
 
-	slot, generation, ok := be.Claim(shmem.Descriptor{Name: "a"}, false, 0)
-	if !ok || slot != 0 || generation != 1 {
-		t.Fatalf("got slot %d, generation %d, %v", slot, generation, ok)
+	slot, generation, err := be.Claim(shmem.Descriptor{Name: "a"}, false, 0)
+	if err != nil || slot != 0 || generation != 1 {
+		t.Fatalf("got slot %d, generation %d, %v", slot, generation, err)
 	}
 	want := func(status shmem.HandleStatus, pid int) {
 		t.Helper()
@@ -53,28 +55,39 @@ func TestClaimFailsWhenEverySlotIsTaken(t *testing.T) {
 	be := s.BackendSlots(os.Getpid())
 	_, _, first := be.Claim(shmem.Descriptor{}, false, 0)
 	_, _, second := be.Claim(shmem.Descriptor{}, false, 0)
-	if !first || second {
+	if first != nil || !errors.Is(second, shmem.ErrNoFreeSlot) {
 		t.Errorf("got %v, %v", first, second)
 	}
 }
 
+// The counters of parallel workers wrap: what counts is their difference.
 func TestParallelWorkersAreCapped(t *testing.T) {
-	s, _ := newSegment(t, 8, 1)
-	pm, be := s.PostmasterSlots(), s.BackendSlots(os.Getpid())
-	for i := range 2 {
-		if _, _, ok := be.Claim(shmem.Descriptor{}, true, 2); !ok {
-			t.Fatalf("worker %d was refused", i)
+	for _, start := range []uint32{0, 41, math.MaxUint32 - 1, math.MaxUint32} {
+		s, _ := newSegment(t, 8, 1)
+		shmem.SetParallelCounters(s, start)
+		pm, be := s.PostmasterSlots(), s.BackendSlots(os.Getpid())
+		claim := func(parallel bool) error {
+			_, _, err := be.Claim(shmem.Descriptor{}, parallel, 2)
+			return err
 		}
-	}
-	if _, _, ok := be.Claim(shmem.Descriptor{}, true, 2); ok {
-		t.Fatal("the cap did not hold")
-	}
-	if _, _, ok := be.Claim(shmem.Descriptor{}, false, 2); !ok {
-		t.Fatal("the cap held for a worker that is not parallel")
-	}
-	pm.Release(0, true)
-	if _, _, ok := be.Claim(shmem.Descriptor{}, true, 2); !ok {
-		t.Fatal("the end of a parallel worker made no room")
+		for i := range 2 {
+			if err := claim(true); err != nil {
+				t.Fatalf("from %d, worker %d: %v", start, i, err)
+			}
+		}
+		if err := claim(true); !errors.Is(err, shmem.ErrParallelLimit) {
+			t.Fatalf("from %d: the cap did not hold: %v", start, err)
+		}
+		if err := claim(false); err != nil {
+			t.Fatalf("from %d: the cap held for a worker that is not parallel: %v", start, err)
+		}
+		pm.Release(0, true)
+		if err := claim(true); err != nil {
+			t.Fatalf("from %d: the end of a parallel worker made no room: %v", start, err)
+		}
+		if err := claim(true); !errors.Is(err, shmem.ErrParallelLimit) {
+			t.Fatalf("from %d: the cap did not hold again: %v", start, err)
+		}
 	}
 }
 
@@ -145,8 +158,8 @@ func claimAndRelease() error {
 	claimed := 0
 	for i := range 20000 {
 		name := fmt.Sprintf("%d-%d", self, i)
-		slot, generation, ok := be.Claim(shmem.Descriptor{Name: name, MainArg: int64(self)}, false, 0)
-		if !ok {
+		slot, generation, err := be.Claim(shmem.Descriptor{Name: name, MainArg: int64(self)}, false, 0)
+		if err != nil {
 			continue
 		}
 		claimed++
@@ -192,8 +205,8 @@ func TestProcessesNeverShareASlot(t *testing.T) {
 	be := s.BackendSlots(os.Getpid())
 	generations := 0
 	for range 3 {
-		_, generation, ok := be.Claim(shmem.Descriptor{}, false, 0)
-		if !ok {
+		_, generation, err := be.Claim(shmem.Descriptor{}, false, 0)
+		if err != nil {
 			t.Fatal("a slot was lost")
 		}
 		generations += int(generation) - 1

@@ -99,7 +99,7 @@ func TestSpec5WorkersThatCannotLoseTheServer(t *testing.T) {
 	r.exit("w", sqlState("08006"))
 	r.trace = nil
 	r.terminate(0)
-	r.want("slot 0: pid 0", "notify 101", free, forgot)
+	r.want("slot 0: pid 0", free, forgot, "notify 101")
 }
 
 // What becomes of a worker that lost the server.

@@ -120,7 +120,7 @@ func TestSpec9SlotChangesWhileStopping(t *testing.T) {
 	r.register(named("new", parallel, notifying(101)))
 	r.want("slot 2: pid 0", "release slot 2 (parallel)", "notify 101")
 	r.terminate(slot)
-	r.want("slot 1: pid 0", "notify 101")
+	r.want("slot 1: pid 0", "release slot 1", `DEBUG1: unregistering background worker "waiting"`, "notify 101")
 	r.terminate(0)
 	r.want("SIGTERM to 102")
 }

@@ -43,7 +43,9 @@ func (m *Machine) noticeTerminate(w *worker) {
 		m.signal(w.child, sigterm)
 		return
 	}
-	m.report(w, shmem.DeadPid) // the launch pass will forget it
+	// PostgreSQL notifies here, and forgets in its next launch pass: whoever is
+	// notified may find the slot still taken.
+	m.reportExit(w)
 }
 
 // noticeNew registers what a slot holds, or gives the slot back.

@@ -120,14 +120,14 @@ func TestSpec3TerminateOfAKnownWorker(t *testing.T) {
 		r.want("slot 0: pid 0", "release slot 0", `DEBUG1: unregistering background worker "w"`, "notify 101",
 			`LOG: background worker "w type" (PID 102) exited with exit code 1`)
 	})
-	t.Run("waiting to restart: pid 0, notify, forget", func(t *testing.T) {
+	t.Run("waiting to restart: pid 0, forget, notify", func(t *testing.T) {
 		r := newRig(t)
 		slot := r.register(named("w", notifying(101)))
 		r.started("w")
 		r.exit("w", code(1))
 		r.trace = nil
 		r.terminate(slot)
-		r.want("slot 0: pid 0", "notify 101", "release slot 0", `DEBUG1: unregistering background worker "w"`)
+		r.want("slot 0: pid 0", "release slot 0", `DEBUG1: unregistering background worker "w"`, "notify 101")
 		r.wantWake(longestSleep)
 	})
 	t.Run("starting: SIGTERM with the pid", func(t *testing.T) {
