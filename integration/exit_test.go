@@ -118,16 +118,6 @@ func TestGrandchildrenAreNotTakenForChildren(t *testing.T) {
 	h.stop()
 }
 
-// A slot that a worker has claimed is a worker to start.
-func TestAWorkerClaimedAtRunTimeIsStarted(t *testing.T) {
-	t.Parallel()
-	h := startHost(t, withWorkers(plugins.BackgroundWorker{Name: "claimer", FunctionName: "claim"}))
-	h.waitLog(`LOG:  claimer has claimed slot 1, generation 1$`)
-	h.waitLog(`DEBUG:  registering background worker "claimed"$`)
-	h.waitLog(`LOG:  claimed waits$`)
-	h.stop()
-}
-
 // A SIGTERM at any moment of a worker's life, from the fork on, is exit 1 or a
 // termination before the start, and never a crash, a hang or a clean exit.
 func TestASigtermAtAnyMomentIsNoCrash(t *testing.T) {

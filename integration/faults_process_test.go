@@ -3,17 +3,14 @@ package integration
 import (
 	"context"
 	"errors"
-	"os"
 	"os/exec"
 	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
-	"github.com/pgexthost/pgexthost/shmem"
 )
 
 func runtimeGoexit() { runtime.Goexit() }
@@ -70,8 +67,8 @@ func contextError(ctx context.Context, w *plugins.Worker) error {
 	return context.Cause(ctx)
 }
 
-// claim registers another worker at run time, through shared memory alone; with
-// a MainArg one of the parallel class that it leads.
+// claim registers another worker at run time; with a MainArg one of the parallel
+// class that it leads.
 func claim(ctx context.Context, w *plugins.Worker) error {
 	claimed := plugins.BackgroundWorker{
 		Name: "claimed", Flags: plugins.ShmemAccess, LibraryName: "faults", FunctionName: "wait", RestartTime: plugins.NeverRestart,
@@ -95,26 +92,12 @@ func claimSessions(ctx context.Context, w *plugins.Worker) error {
 }
 
 func claimAll(ctx context.Context, w *plugins.Worker, workers ...plugins.BackgroundWorker) error {
-	var files [2]*os.File
-	for i, fd := range []int{handshake.FDSegment, handshake.FDAlarm} {
-		own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	for _, claimed := range workers {
+		handle, err := w.RegisterDynamicBackgroundWorker(claimed)
 		if err != nil {
 			return err
 		}
-		files[i] = os.NewFile(uintptr(own), "inherited")
+		w.Logf(elog.Log, "%s has registered %s, %s", w.Entry().Name, claimed.Name, handle)
 	}
-	segment, err := shmem.Attach(files[0])
-	if err != nil {
-		return err
-	}
-	for _, claimed := range workers {
-		parallel := claimed.Flags&plugins.ClassParallel != 0
-		slot, generation, ok := segment.BackendSlots(w.Pid()).Claim(claimed.Descriptor(), parallel, 1)
-		if !ok {
-			return errors.New("no slot is free")
-		}
-		w.Logf(elog.Log, "%s has claimed slot %d, generation %d", w.Entry().Name, slot, generation)
-	}
-	segment.SendPostmasterSignal(shmem.InheritAlarm(files[1]), shmem.PMSignalBackgroundWorkerChange)
 	return wait(ctx, w)
 }

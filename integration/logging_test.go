@@ -126,7 +126,7 @@ func TestAParallelWorkersLogNamesItsLeader(t *testing.T) {
 	t.Parallel()
 	h := startHost(t, withSetting("log_line_prefix=<%p %P> "), withSetting("log_destination=stderr,jsonlog"),
 		withWorkers(plugins.BackgroundWorker{Name: "leader", FunctionName: "claim", MainArg: 1}))
-	leader := h.waitLog(`^<(\d+) > LOG:  leader has claimed slot`)[1]
+	leader := h.waitLog(`^<(\d+) > LOG:  leader has registered claimed,`)[1]
 	h.waitLog(`^<\d+ ` + leader + `> LOG:  claimed waits$`)
 	h.waitLog(`^\{.*"message":"claimed waits".*"leader_pid":` + leader + `,`)
 	h.stop()

@@ -202,9 +202,32 @@ func (w *Worker) exit(code int) {
 		if !w.PostmasterIsAlive() {
 			w.vanish()
 		}
-		w.proc.SetClean()
+		if w.leaveSharedMemory() {
+			w.proc.SetClean()
+		}
 		os.Exit(code)
 	})
+}
+
+// criticalLimit is how long the end of a process waits for its other goroutines
+// to let go of shared memory. They need microseconds, unless who holds the lock
+// they wait for has died.
+const criticalLimit = time.Second
+
+// leaveSharedMemory waits until no goroutine of this process can hold a lock of
+// shared memory, for ever from then on, and reports whether that is so.
+func (w *Worker) leaveSharedMemory() bool {
+	left := make(chan struct{})
+	go func() {
+		w.critical.Lock()
+		close(left)
+	}()
+	select {
+	case <-left:
+		return true
+	case <-time.After(criticalLimit):
+		return false
+	}
 }
 
 // runPreload runs Init of every library and sends what they have registered to

@@ -15,6 +15,7 @@ const (
 	FeatureNotSupported        SQLState = "0A000"
 	CharacterNotInRepertoire   SQLState = "22021"
 	InvalidParameterValue      SQLState = "22023"
+	InvalidTextRepresentation  SQLState = "22P02"
 	InvalidAuthorization       SQLState = "28000"
 	InvalidPassword            SQLState = "28P01"
 	UndefinedDatabase          SQLState = "3D000"
