@@ -58,6 +58,8 @@ func faultsLibrary() plugins.Library {
 			"leave_grandchild": leaveGrandchild,
 			"hold_lock":        holdLock,
 			"try_lock":         tryLock,
+			"launcher":         launcher,
+			"launcher_stays":   launcherStays,
 		},
 		ManualSignals: []string{"manual_signals", "never_unblocks"},
 	}

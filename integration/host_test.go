@@ -76,6 +76,11 @@ func withServer(conninfo string) hostOption {
 	return func(c *hostConfig) { c.conninfo = conninfo }
 }
 
+// withEnvironment adds a variable ("NAME=value") to the host's environment.
+func withEnvironment(variable string) hostOption {
+	return func(c *hostConfig) { c.env = append(c.env, variable) }
+}
+
 // inDir runs the host in a directory that exists already.
 func inDir(dir string) hostOption { return func(c *hostConfig) { c.dir = dir } }
 

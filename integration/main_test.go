@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(noMonitor) == "" {
 		servermonitor.Register()
 	}
+	if os.Getenv(auxiliaryLauncher) != "" {
+		plugins.RegisterAuxiliary("launcher", launcher)
+	}
 	if plugins.IsChild() {
 		plugins.RunChild()
 	}
