@@ -86,7 +86,7 @@ func TestAWorkerThatIsRestartedKeepsItsHandle(t *testing.T) {
 	if h.count(`unregistering background worker "late"$`) != 0 {
 		t.Error("it was not to be restarted")
 	}
-	l.must(order{Do: "terminate", Handle: waiting})
+	l.end(waiting)
 	h.waitLog(`DEBUG:  unregistering background worker "late"$`)
 	h.stop()
 	if n := h.count(`starting background worker process "late"$`); n != 1 {
@@ -119,7 +119,8 @@ func TestWhoIsToldOfAWorkersEndCanHaveItsSlot(t *testing.T) {
 			l.awaitStart(handle)
 		}
 		l.end(handle)
-		l.must(order{Do: "await end", Handle: l.register(quick)})
+		handle = l.register(quick)
+		l.must(order{Do: "await end", Handle: handle})
 	}
 	h.stop()
 	if n := h.count(`one too many`); n != 0 {

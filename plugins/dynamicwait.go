@@ -36,8 +36,11 @@ const waitAgain = time.Second
 // around WaitLatch goes round once more at most. (In C the latch is reset, and
 // every caller has to remember to look at everything again.)
 func (w *Worker) WaitForBackgroundWorkerStartup(ctx context.Context, h Handle) (pid int, err error) {
-	status, pid, err := w.waitForWorker(ctx, h, WaitEvent{Class: shmem.WaitClassIPC, Name: "BgworkerStartup"},
-		func(s HandleStatus) bool { return s != HandleNotYetStarted })
+	status := HandleStopped
+	err = w.waitForWorker(ctx, WaitEvent{Class: shmem.WaitClassIPC, Name: "BgworkerStartup"}, func() (done bool, err error) {
+		status, pid, err = w.GetBackgroundWorkerPid(h)
+		return status != HandleNotYetStarted, err
+	})
 	if err == nil && status == HandleStopped {
 		err = ErrStopped
 	}
@@ -45,21 +48,28 @@ func (w *Worker) WaitForBackgroundWorkerStartup(ctx context.Context, h Handle) (
 }
 
 // WaitForBackgroundWorkerShutdown waits until the worker behind a handle does
-// not run. To be sure that it will not run again, terminate it first: a worker
-// that waits to be restarted counts as stopped, too. Once a notified process
-// returns from here, the slot of a worker that was terminated or never restarts
-// is free. It returns [ErrPostmasterDied] if the host dies, and the cause of
-// ctx's end. For the rest, see WaitForBackgroundWorkerStartup. Mirrors the C
-// function of that name.
+// not run and, if it was terminated, until it is unregistered: then its slot is
+// free for whoever comes next. One that was not terminated may only wait to be
+// restarted. It returns [ErrPostmasterDied] if the host dies, and the cause of
+// ctx's end. For the rest, see WaitForBackgroundWorkerStartup.
+//
+// Mirrors the C function of that name, which does not wait for the slot.
 func (w *Worker) WaitForBackgroundWorkerShutdown(ctx context.Context, h Handle) error {
-	_, _, err := w.waitForWorker(ctx, h, WaitEvent{Class: shmem.WaitClassIPC, Name: "BgworkerShutdown"},
-		func(s HandleStatus) bool { return s == HandleStopped })
-	return err
+	return w.waitForWorker(ctx, WaitEvent{Class: shmem.WaitClassIPC, Name: "BgworkerShutdown"}, func() (done bool, err error) {
+		if status, _, err := w.GetBackgroundWorkerPid(h); status != HandleStopped || err != nil {
+			return false, err
+		}
+		if h.incarnation != w.segment.Incarnation() {
+			return true, nil
+		}
+		terminating, err := w.slots().Terminating(int(h.slot), h.generation)
+		return !terminating, err
+	})
 }
 
-// waitForWorker looks at a worker's status whenever the latch is set, and once a
-// second, until it is one to return.
-func (w *Worker) waitForWorker(ctx context.Context, h Handle, ev WaitEvent, done func(HandleStatus) bool) (status HandleStatus, pid int, err error) {
+// waitForWorker looks at a worker whenever the latch is set, and once a second,
+// until look says that the wait is over.
+func (w *Worker) waitForWorker(ctx context.Context, ev WaitEvent, look func() (done bool, err error)) error {
 	wasSet := false
 	defer func() {
 		if wasSet {
@@ -68,14 +78,14 @@ func (w *Worker) waitForWorker(ctx context.Context, h Handle, ev WaitEvent, done
 	}()
 	for {
 		if err := w.interruption(ctx); err != nil {
-			return HandleStopped, 0, err
+			return err
 		}
-		if status, pid, err = w.GetBackgroundWorkerPid(h); err != nil || done(status) {
-			return status, pid, err
+		if done, err := look(); done || err != nil {
+			return err
 		}
 		events, err := w.WaitLatch(ctx, LatchSet|Timeout|PostmasterDeath, waitAgain, ev)
 		if err != nil {
-			return HandleStopped, 0, err
+			return err
 		}
 		if events&LatchSet != 0 {
 			w.ResetLatch()

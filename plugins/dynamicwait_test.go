@@ -108,6 +108,31 @@ func TestAWaitForAWorkerThatNeverStartsIsAnswered(t *testing.T) {
 	}
 }
 
+// Whoever has terminated a worker and waited for its end can have its slot.
+func TestAWaitForATerminatedWorkerEndsWithItsSlotFree(t *testing.T) {
+	t.Parallel()
+	h := fakeHost(t, 1)
+	handle := h.register(t)
+	h.Slots.SetPid(0, shmem.DeadPid) // it waits to be restarted
+	if err := h.Worker.WaitForBackgroundWorkerShutdown(t.Context(), handle); err != nil {
+		t.Errorf("got %v", err)
+	}
+	if err := h.Worker.TerminateBackgroundWorker(handle); err != nil {
+		t.Fatal(err)
+	}
+	result := h.wait(t, t.Context(), shutdown, handle)
+	h.Slots.Release(0, false)
+	h.Worker.SetLatch()
+	h.wantEnd(t, result, 0, nil)
+	heir := h.register(t)
+	if err := h.Worker.TerminateBackgroundWorker(heir); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Worker.WaitForBackgroundWorkerShutdown(t.Context(), handle); err != nil { // the heir's flag is not his
+		t.Errorf("got %v", err)
+	}
+}
+
 // NotifyPid is the caller's business, but a wait that nobody notifies must end,
 // too.
 func TestAWaitThatIsNotNotifiedEndsAllTheSame(t *testing.T) {

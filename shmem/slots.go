@@ -221,6 +221,17 @@ func (b BackendSlots) RequestTermination(index int, generation uint64) (bool, er
 	return true, nil
 }
 
+// Terminating reports whether the worker behind slot index and generation shall
+// end for good and still has its slot, running or not. There is no lock, for the
+// reasons given at Pid.
+func (b BackendSlots) Terminating(index int, generation uint64) (bool, error) {
+	if err := b.check(index); err != nil {
+		return false, err
+	}
+	s := &b.slots[index]
+	return s.terminate.Load() != 0 && s.inUse.Load() != 0 && s.generation.Load() == generation, nil
+}
+
 func (b BackendSlots) check(index int) error {
 	if index < 0 || index >= len(b.slots) {
 		return fmt.Errorf("background worker slot %d is out of range (0 .. %d)", index, len(b.slots)-1)

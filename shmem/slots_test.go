@@ -38,13 +38,27 @@ func TestSlotMachineOfSPEC3(t *testing.T) {
 	if terminated, err := be.RequestTermination(slot, generation); !terminated || err != nil || !pm.Terminate(slot) {
 		t.Fatalf("got %v, %v", terminated, err)
 	}
+	wantTerminating := func(want bool) {
+		t.Helper()
+		if got, err := be.Terminating(slot, generation); got != want || err != nil {
+			t.Errorf("got %v, %v", got, err)
+		}
+	}
+	wantTerminating(true)
 	pm.Release(slot, false)
 	want(shmem.HandleStopped, 0) // free
+	wantTerminating(false)
 
 	if _, second, _ := be.Claim(shmem.Descriptor{Name: "b"}, false, 0); second != 2 || pm.Terminate(slot) {
 		t.Errorf("a recycled slot has generation %d, terminate %v", second, pm.Terminate(slot))
 	}
 	want(shmem.HandleStopped, 0) // the handle is stale
+	if _, err := be.RequestTermination(slot, 2); err != nil {
+		t.Fatal(err)
+	}
+	wantTerminating(false)
+	pm.Release(slot, false)
+	_, _, _ = be.Claim(shmem.Descriptor{Name: "c"}, false, 0)
 	if terminated, _ := be.RequestTermination(slot, generation); terminated || pm.Terminate(slot) {
 		t.Error("a stale handle terminated another worker")
 	}
@@ -97,6 +111,9 @@ func TestHandlesOutOfRangeAreErrors(t *testing.T) {
 	for _, slot := range []int{-1, 2, 1 << 30} {
 		if _, _, err := be.Pid(slot, 0); err == nil {
 			t.Errorf("Pid(%d): no error", slot)
+		}
+		if _, err := be.Terminating(slot, 0); err == nil {
+			t.Errorf("Terminating(%d): no error", slot)
 		}
 		if _, err := be.RequestTermination(slot, 0); err == nil {
 			t.Errorf("RequestTermination(%d): no error", slot)

@@ -1,0 +1,188 @@
+package shmem_test
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mutation is a protocol that is not ours.
+type mutation struct {
+	name  string
+	apply func(m *model)
+	found string // a pattern of what the model must find; empty: it is as good as ours
+}
+
+// What the model finds.
+const (
+	torn         = `^torn descriptor$`
+	wrongStatus  = `^status that the worker never had|^pid of another worker$`
+	wrongEnd     = `^termination of a worker that nobody wanted to end$`
+	wrongCount   = `^counters: |^cap: `
+	lostClaim    = `^lost registration`
+	lostEnd      = `^lost termination`
+	lostWakeUp   = `^lost wake-up`
+	slotTaken    = `^slot: `
+	claimedTwice = `^slot claimed twice$`
+)
+
+// anyOf is for what breaks more than one promise.
+func anyOf(patterns ...string) string {
+	all := patterns[0]
+	for _, p := range patterns[1:] {
+		all += "|" + p
+	}
+	return all
+}
+
+// reorderings are all mutations of a program that delay one of the steps beyond
+// a later one. Found says what comes of delaying a step; harmless, which delays
+// do no harm.
+func reorderings(of string, steps []string, found map[string]string, harmless func(delayed, behind string) bool, change func(m *model, f func(program) program)) (all []mutation) {
+	for i, delayed := range steps {
+		for _, behind := range steps[i+1:] {
+			mu := mutation{name: fmt.Sprintf("%s: %s behind %s", of, delayed, behind), found: found[delayed]}
+			if harmless != nil && harmless(delayed, behind) {
+				mu.found = ""
+			}
+			mu.apply = func(m *model) { change(m, func(p program) program { return p.after(delayed, behind) }) }
+			all = append(all, mu)
+		}
+	}
+	return all
+}
+
+func changeClaim(m *model, f func(program) program) {
+	m.backend[opClaim], m.backend[opClaimParallel] = f(m.backend[opClaim]), f(m.backend[opClaimParallel])
+}
+
+func change(op operation) func(m *model, f func(program) program) {
+	return func(m *model, f func(program) program) { m.backend[op] = f(m.backend[op]) }
+}
+
+func storesOutOfOrder() []mutation {
+	// What fills a slot that is nobody's: only the store to in_use shows it, and
+	// that comes last, so it may come in any order.
+	filling := []string{
+		"worker.store, first half", "worker.store, second half", "pid.Store", "generation.Add", "terminate.Store", "parallelRegister.Add",
+	}
+	unlocking := func(delayed, _ string) bool { return delayed == "unlock" } // late is not too late
+	claim := reorderings("Claim", append(slices.Clone(filling), "inUse.Store", "unlock", "pmSignals.Store", "Ring"),
+		map[string]string{
+			"worker.store, first half": torn, "worker.store, second half": torn, "pid.Store": wrongStatus,
+			"generation.Add": anyOf(wrongStatus, wrongEnd), "terminate.Store": wrongEnd, "parallelRegister.Add": wrongCount,
+			"inUse.Store": anyOf(lostClaim, claimedTwice, wrongCount), "pmSignals.Store": lostClaim,
+		},
+		func(delayed, behind string) bool {
+			return unlocking(delayed, behind) || slices.Contains(filling, delayed) && slices.Contains(filling, behind)
+		}, changeClaim)
+	terminate := reorderings("RequestTermination", []string{"terminate.Store", "unlock", "pmSignals.Store", "Ring"},
+		map[string]string{"terminate.Store": anyOf(wrongEnd, lostEnd), "pmSignals.Store": lostEnd}, unlocking, change(opTerminate))
+	retire := reorderings("exit", []string{"SetPid", "parallelTerminate.Add", "inUse.Store", "Notify"},
+		map[string]string{"SetPid": wrongStatus, "parallelTerminate.Add": wrongCount, "inUse.Store": slotTaken},
+		func(delayed, behind string) bool { return delayed == "SetPid" && behind == "parallelTerminate.Add" }, // both before in_use
+		func(m *model, f func(program) program) { m.retire = f(m.retire) })
+	report := []string{"SetPid", "Notify"}
+	late := map[string]string{"SetPid": lostWakeUp}
+	start := reorderings("start", report, late, nil, func(m *model, f func(program) program) { m.start = f(m.start) })
+	exit := reorderings("exit before a restart", report, late, nil, func(m *model, f func(program) program) { m.exit = f(m.exit) })
+	return slices.Concat(claim, terminate, retire, start, exit)
+}
+
+func loadsOutOfOrder() []mutation {
+	look := reorderings("Pid", []string{"pid.Load", "inUse.Load", "generation.Load"},
+		map[string]string{"pid.Load": wrongStatus, "inUse.Load": wrongStatus}, nil, change(opLook))
+	// Whatever the order, a look that goes wrong has met a release, and the
+	// notification of that is still to come.
+	await := reorderings("Terminating", []string{"terminate.Load", "inUse.Load again", "generation.Load again"},
+		nil, nil, change(opAwaitEnd))
+	return append(look, await...)
+}
+
+func stepsLeftOut() (all []mutation) {
+	without := func(of, name, found string, change func(m *model, f func(program) program)) {
+		all = append(all, mutation{of + ": without " + name, func(m *model) {
+			change(m, func(p program) program {
+				if name == "lock" {
+					p = p.without("unlock")
+				}
+				return p.without(name)
+			})
+		}, found})
+	}
+	without("Claim", "lock", anyOf(claimedTwice, wrongEnd, torn, wrongCount), changeClaim)
+	without("Claim", "parallelRegister.Load parallelTerminate.Load", wrongCount, changeClaim)
+	without("Claim", "Ring", lostClaim, changeClaim)
+	without("RequestTermination", "lock", wrongEnd, change(opTerminate))
+	without("RequestTermination", "generation.Load", wrongEnd, change(opTerminate))
+	without("RequestTermination", "Ring", lostEnd, change(opTerminate))
+	for _, load := range []string{"pid.Load", "inUse.Load", "generation.Load"} {
+		without("Pid", load, wrongStatus, change(opLook))
+	}
+	for _, load := range []string{"terminate.Load", "inUse.Load again", "generation.Load again"} {
+		without("Terminating", load, lostWakeUp, change(opAwaitEnd))
+	}
+	return all
+}
+
+func otherMutations() []mutation {
+	return []mutation{
+		{"none", func(*model) {}, ""},
+		{"the postmaster forgets why it was woken after it has looked", func(m *model) { m.clearsLate = true }, anyOf(lostClaim, lostEnd)},
+		{"the latch is reset after the look", func(m *model) {
+			for _, op := range []operation{opAwaitStart, opAwaitEnd} {
+				early := step{name: "ResetLatch before", do: func(s *state, b int) (next, string) { s.latch[b] = 0; return advance, "" }}
+				m.backend[op] = slices.Insert(m.backend[op], m.backend[op].index("WaitLatch"), early)
+			}
+		}, lostWakeUp},
+		{"who waits for the end of a terminated worker goes when it has stopped", func(m *model) {
+			p := m.backend[opAwaitEnd]
+			over := p[p.index("is over")].do
+			p[p.index("terminate.Load")].do = func(s *state, b int) (next, string) {
+				if be := &s.backend[b]; !be.fail {
+					be.val = pidInvalid
+					return over(s, b)
+				}
+				return advance, ""
+			}
+		}, slotTaken},
+	}
+}
+
+// The model finds every protocol that is wrong, and no fault with those that
+// are not: each order of stores that the code keeps is there for a reason, or
+// is known not to matter.
+func TestTheModelTellsWrongProtocolsFromRightOnes(t *testing.T) {
+	for _, mu := range slices.Concat(otherMutations(), storesOutOfOrder(), loadsOutOfOrder(), stepsLeftOut()) {
+		t.Run(mu.name, func(t *testing.T) {
+			t.Parallel()
+			worlds := []world{alone, parallels, lookers, awaiters, recyclers}
+			switch {
+			case mu.found != "": // soon
+			case underRace:
+				t.Skip("a whole search, and nothing to find for the race detector")
+			case !strings.HasPrefix(mu.name, "Terminating"): // the last two worlds are those of waits
+				worlds = worlds[:3]
+			}
+			for _, w := range worlds {
+				m := newModel(w)
+				mu.apply(m)
+				_, violation, path := m.explore()
+				switch {
+				case violation == "":
+				case mu.found == "":
+					t.Fatal("it was thought to be right: " + describe(violation, path))
+				case regexp.MustCompile(mu.found).MatchString(violation):
+					return
+				default:
+					t.Fatalf("something else is wrong than %s: %s", mu.found, describe(violation, path))
+				}
+			}
+			if mu.found != "" {
+				t.Error("the model has found nothing")
+			}
+		})
+	}
+}

@@ -1,0 +1,129 @@
+package shmem_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var (
+	everything = []operation{opClaim, opClaimParallel, opLook, opTerminate, opAwaitStart, opAwaitEnd}
+	parallels  = world{does: [...]backendsPart{{2, []operation{opClaimParallel, opTerminate}}, {2, []operation{opClaimParallel, opTerminate}}}}
+	lookers    = world{does: [...]backendsPart{{2, []operation{opClaim, opLook}}, {1, []operation{opClaim, opLook, opTerminate}}}, restarts: true}
+	alone      = world{does: [...]backendsPart{{3, []operation{opClaim, opTerminate, opAwaitEnd}}, {}}}
+	awaiters   = world{does: [...]backendsPart{{2, []operation{opClaim, opAwaitStart, opAwaitEnd}}, {1, []operation{opClaim}}}, restarts: true}
+	recyclers  = world{does: [...]backendsPart{{2, []operation{opClaim, opAwaitEnd}}, {2, []operation{opClaim, opTerminate}}}}
+)
+
+// deepModel makes the search go through two operations of any kind by each
+// backend: 35 million states, some minutes, 2 GB.
+const deepModel = "PGEXTHOST_DEEP_MODEL"
+
+func TestEveryInterleavingOfTheSlotProtocolKeepsItsInvariants(t *testing.T) {
+	worlds := map[string]world{
+		"everything, thrice":    {does: [...]backendsPart{{2, everything}, {1, everything}}},
+		"parallel workers":      parallels,
+		"looks, with restarts":  lookers,
+		"waits, with restarts":  awaiters,
+		"waits, with shutdown":  {does: awaiters.does, stops: true},
+		"one backend, thrice":   {does: alone.does, restarts: true, stops: true},
+		"restarts and shutdown": {does: [...]backendsPart{{1, everything}, {1, everything}}, restarts: true, stops: true},
+	}
+	if !underRace {
+		worlds["everything, thrice, with restarts and shutdown"] = world{does: [...]backendsPart{{2, everything}, {1, everything}}, restarts: true, stops: true}
+		worlds["slots that are recycled under a wait"] = recyclers
+	}
+	if os.Getenv(deepModel) != "" {
+		worlds["everything, twice each"] = world{does: [...]backendsPart{{2, everything}, {2, everything}}}
+	}
+	for name, w := range worlds {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			states, violation, path := newModel(w).explore()
+			if violation != "" {
+				t.Fatal(describe(violation, path))
+			}
+			t.Logf("%d states", states)
+		})
+	}
+}
+
+// The steps of the model are those of the code, in their order.
+func TestTheModelHasTheStepsOfTheCode(t *testing.T) {
+	await := awaitProgram(true)
+	signal := codeSteps(t, "pmsignal.go", "SendPostmasterSignal")
+	for name, tt := range map[string]struct {
+		model program
+		code  []string
+	}{
+		"Claim":              {claimProgram(), append(codeSteps(t, "slots.go", "Claim"), signal...)},
+		"RequestTermination": {terminateProgram(), append(codeSteps(t, "slots.go", "RequestTermination"), signal...)},
+		"Pid":                {lookProgram(), codeSteps(t, "slots.go", "Pid")},
+		"Terminating":        {await[await.index("terminate.Load"):await.index("is over")], codeSteps(t, "slots.go", "Terminating")},
+		"SetPid and Release": {retireProgram(), append(codeSteps(t, "slots.go", "SetPid"), codeSteps(t, "slots.go", "Release")...)},
+	} {
+		var steps []string
+		for _, st := range tt.model {
+			for _, name := range strings.Split(strings.NewReplacer(" again", "", " 0", "", " 1", "", ", first half", "", ", second half", "").Replace(st.name), " ") {
+				if !st.local && name != "Notify" && !slices.Contains(steps[max(0, len(steps)-1):], name) {
+					steps = append(steps, strings.Replace(name, "SetPid", "pid.Store", 1))
+				}
+			}
+		}
+		if !slices.Equal(steps, tt.code) {
+			t.Errorf("%s: the model has\n\t%q, the code\n\t%q", name, steps, tt.code)
+		}
+	}
+}
+
+// codeSteps returns what a function of this package does to shared memory, in
+// the order of the source, with what it defers at its end.
+func codeSteps(t *testing.T, file, function string) (steps []string) {
+	t.Helper()
+	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var deferred []string
+	for _, d := range parsed.Decls {
+		if f, ok := d.(*ast.FuncDecl); ok && f.Name.Name == function {
+			ast.Inspect(f.Body, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.DeferStmt:
+					deferred = append(deferred, sharedCall(n.Call)...)
+					return false
+				case *ast.CallExpr:
+					steps = append(steps, sharedCall(n)...)
+				}
+				return true
+			})
+		}
+	}
+	if len(steps) == 0 {
+		t.Fatalf("%s has no function %s that does anything", file, function)
+	}
+	return append(steps, deferred...)
+}
+
+// sharedCall returns the name of a step of the model if the call is one.
+func sharedCall(call *ast.CallExpr) []string {
+	method, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok {
+		return nil
+	}
+	switch name := method.Sel.Name; name {
+	case "lock", "unlock", "Ring":
+		return []string{name}
+	case "Load", "Store", "Add", "Swap", "Or", "And", "CompareAndSwap", "store":
+		of := method.X
+		if indexed, ok := of.(*ast.IndexExpr); ok {
+			of = indexed.X
+		}
+		return []string{of.(*ast.SelectorExpr).Sel.Name + "." + name}
+	}
+	return nil
+}
