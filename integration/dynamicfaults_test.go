@@ -149,7 +149,7 @@ func TestAnAuxiliaryProcessRegistersWorkers(t *testing.T) {
 	l.awaitStart(running)
 	l.giveWait(h, order{Do: "await end", Handle: running})
 	h.signal(unix.SIGINT)
-	if a := l.answer(); a.Error != "" {
+	if a := l.answer(); a.Error != "" && a.Code != "57P01" { // its own SIGTERM is next
 		t.Errorf("got %+v", a)
 	}
 	if code := h.awaitExit(); code != 0 {

@@ -11,6 +11,9 @@
 //		return plugins.Library{Name: "mine", Init: initialize, Functions: plugins.Functions{"mine_main": mineMain}}
 //	}
 //
+// A running worker can register others, wait for them and end them: see
+// [Worker.RegisterDynamicBackgroundWorker] and what it mentions.
+//
 // The life of a worker's process, each step in the order given:
 //
 //	exec ─► handshake ─► Init of preloaded libraries ─► lookup ─► READY ─► main ─► exit
@@ -33,7 +36,10 @@
 //   - When the host dies every wait returns, the context ends, and the process
 //     is gone half a second later at the latest.
 //   - A process that ends through the runtime leaves a clean mark in shared
-//     memory; one that is killed, or calls os.Exit, does not.
+//     memory, and no lock there; one that is killed, or calls os.Exit, may leave
+//     a lock, but no mark.
+//   - A wait for another worker ends: with that worker's change, within a second
+//     of it if nobody notifies, with the context, or with the host.
 //   - This package depends neither on pgx nor on net/http: what is linked in is
 //     what the start of a worker costs.
 package plugins

@@ -94,10 +94,11 @@ func storesOutOfOrder() []mutation {
 func loadsOutOfOrder() []mutation {
 	look := reorderings("Pid", []string{"pid.Load", "inUse.Load", "generation.Load"},
 		map[string]string{"pid.Load": wrongStatus, "inUse.Load": wrongStatus}, nil, change(opLook))
-	// Whatever the order, a look that goes wrong has met a release, and the
-	// notification of that is still to come.
+	// The flag may be read late: if it is another worker's by then, there was a
+	// release meanwhile, and the notification of that is still to come.
 	await := reorderings("Terminating", []string{"terminate.Load", "inUse.Load again", "generation.Load again"},
-		nil, nil, change(opAwaitEnd))
+		map[string]string{"inUse.Load again": lostWakeUp},
+		func(delayed, _ string) bool { return delayed == "terminate.Load" }, change(opAwaitEnd))
 	return append(look, await...)
 }
 
