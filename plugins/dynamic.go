@@ -16,8 +16,8 @@ import (
 // registered. Its SQLSTATE is 53400, as of static workers that are too many.
 //
 // RegisterDynamicBackgroundWorker of C returns false then, and leaves it to each
-// caller to report that. An error of Go is no more than that false: who does not
-// return it can try again later, or do the work himself.
+// caller to report that. As an error of Go it says no more than that false: the
+// caller can try again later, do the work itself, or return it.
 var ErrNoSlot = elog.New(elog.Error, elog.ConfigurationLimitExceeded, "out of background worker slots").
 	WithHint("You might need to increase \"%s\".", settings.MaxWorkerProcesses)
 

@@ -20,7 +20,7 @@ var (
 )
 
 // deepModel makes the search go through two operations of any kind by each
-// backend: 35 million states, some minutes, 2 GB.
+// backend: 21 million states, a minute or more, 2 GB.
 const deepModel = "PGEXTHOST_DEEP_MODEL"
 
 func TestEveryInterleavingOfTheSlotProtocolKeepsItsInvariants(t *testing.T) {
