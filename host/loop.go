@@ -154,7 +154,7 @@ func (h *host) execute(cmd postmaster.Command) (answer postmaster.Event) {
 func (h *host) spawn(cmd postmaster.Spawn) {
 	configFile := h.dir.configFile()
 	if cmd.Aux != "" {
-		h.children.start(cmd.Child, shmem.ProcServerMonitor, cmd.Aux,
+		h.children.start(cmd.Child, shmem.ProcAuxiliary, cmd.Aux,
 			handshake.Startup{Auxiliary: cmd.Aux, Settings: h.store.Items(), ConfigFile: configFile})
 		return
 	}

@@ -167,5 +167,8 @@ func (h *host) acceptPreload(result *handshake.PreloadResult) ([]plugins.Backgro
 		w.NotifyPid = 0
 		workers = append(workers, w)
 	}
+	for _, r := range result.Refused {
+		h.segment.Bury(shmem.Buried{At: time.Now(), Worker: r.Worker, Report: shmem.WorkerReport{Message: r.Message}})
+	}
 	return workers, nil
 }

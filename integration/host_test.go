@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -287,14 +288,15 @@ func (h *testHost) stop() {
 	}
 }
 
-// children returns the pids of the host's children.
+// children returns the pids of the host's children, but for the control server,
+// which every host has.
 func (h *testHost) children() []int {
 	h.t.Helper()
 	pids, err := childrenOf(h.pid())
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return pids
+	return slices.DeleteFunc(pids, func(pid int) bool { return strings.HasSuffix(processTitle(pid), ": control server") })
 }
 
 func childrenOf(pid int) ([]int, error) {

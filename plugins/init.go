@@ -4,7 +4,9 @@ import (
 	"sync/atomic"
 
 	"github.com/pgexthost/pgexthost/internal/guc"
+	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
 )
 
 // Init is what a library's Init function works with: PostgreSQL's
@@ -28,8 +30,16 @@ type registrations struct {
 	definitions []guc.Definition
 	reserved    []string
 
+	refused   []handshake.Refusal
 	checkOnly bool
 	reports   []*elog.ErrorData // if checkOnly
+}
+
+// remember keeps who was refused, for those who ask why a worker does not run.
+func (r *registrations) remember(w BackgroundWorker, refusal *elog.ErrorData) {
+	if r != nil && len(r.refused) < shmem.Tombs {
+		r.refused = append(r.refused, handshake.Refusal{Worker: w.Descriptor(), Message: refusal.Message})
+	}
 }
 
 // take keeps a report for the postmaster, if it is there to be told.
@@ -60,6 +70,7 @@ func (p *Init) PreloadInProgress() bool { return p.preloading }
 func (p *Init) RegisterBackgroundWorker(w BackgroundWorker) {
 	if refusal := p.register(w); refusal != nil {
 		refusal.Level = elog.Log
+		p.collect.remember(w, refusal)
 		if !p.collect.take(refusal) {
 			p.log.Emit(refusal)
 		}

@@ -247,6 +247,7 @@ func (c *child) runPreload(names []string) {
 		result.Workers = append(result.Workers, r.workers[i].Descriptor())
 	}
 	result.Settings, result.Reserved, result.Reports = r.definitions, r.reserved, r.reports
+	result.Refused = r.refused
 	if err := handshake.Write(c.socket, result); err != nil {
 		c.worker.Logf(elog.Log, "could not report to the postmaster: %v", err)
 		c.worker.exit(1)

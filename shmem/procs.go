@@ -9,10 +9,10 @@ type ProcKind uint32
 
 // The kinds of children.
 const (
-	ProcFree          ProcKind = iota
-	ProcWorker                 // a background worker, with a slot
-	ProcPreload                // runs _PG_init of shared_preload_libraries
-	ProcServerMonitor          // an auxiliary process
+	ProcFree      ProcKind = iota
+	ProcWorker             // a background worker, with a slot
+	ProcPreload            // runs _PG_init of shared_preload_libraries
+	ProcAuxiliary          // an auxiliary process
 )
 
 // The bits of a process record's flags.

@@ -69,8 +69,8 @@ func TestResetForgetsThePreviousProcess(t *testing.T) {
 	r.ReportDatabase("db")
 	r.StartWait(shmem.WaitEvent{Class: shmem.WaitClassExtension, Name: "Old"})
 	r.Latch().Set()
-	r.Reset(shmem.ProcServerMonitor)
-	if r.Ready() || r.Clean() || r.MakeReady() != 0 || r.Latch().IsSet() || r.Kind() != shmem.ProcServerMonitor {
+	r.Reset(shmem.ProcAuxiliary)
+	if r.Ready() || r.Clean() || r.MakeReady() != 0 || r.Latch().IsSet() || r.Kind() != shmem.ProcAuxiliary {
 		t.Error("flags remain")
 	}
 	if a := r.Activity(); a.Query != "" || a.Database != "" || a.State != shmem.ActivityUndefined {

@@ -17,10 +17,10 @@ import (
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
-// control is what the commands that control a host in the background have in
+// controller is what the commands that control a host in the background have in
 // common. They speak as pg_ctl does, so that scripts and fingers made for that
 // work: same options, same words on the same streams, same exit codes.
-type control struct {
+type controller struct {
 	flags   *pflag.FlagSet
 	dir     string // as the user wrote it, cleaned
 	silent  bool
@@ -30,13 +30,13 @@ type control struct {
 
 // newControl returns a command with the option -D. Others are added with the
 // functions below, before parse.
-func newControl(name, synopsis, text string) *control {
-	c := &control{flags: newFlags(name, synopsis, text), wait: true}
+func newControl(name, synopsis, text string) *controller {
+	c := &controller{flags: newFlags(name, synopsis, text), wait: true}
 	dataDirFlag(c.flags, &c.dir)
 	return c
 }
 
-func (c *control) addSilent() {
+func (c *controller) addSilent() {
 	c.flags.BoolVarP(&c.silent, "silent", "s", false, "only print errors, no informational messages")
 }
 
@@ -44,7 +44,7 @@ func (c *control) addSilent() {
 const defaultSeconds = 60
 
 // addWait adds -t, -w and -W, of which the last one given counts.
-func (c *control) addWait() {
+func (c *controller) addWait() {
 	c.flags.Uint32VarP(&c.seconds, "timeout", "t", defaultSeconds, "`SECS` to wait (default: $PGCTLTIMEOUT, or 60)")
 	c.flags.Lookup("timeout").DefValue = "0" // the text says it better
 	switchTo := func(to bool) func(string) error {
@@ -59,7 +59,7 @@ func (c *control) addWait() {
 }
 
 // parse reads the arguments, and checks that there is a data directory.
-func (c *control) parse(args []string) error {
+func (c *controller) parse(args []string) error {
 	if err := parse(c.flags, args); err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (c *control) parse(args []string) error {
 }
 
 // readTimeout lets PGCTLTIMEOUT stand in for -t.
-func (c *control) readTimeout() error {
+func (c *controller) readTimeout() error {
 	text, set := os.LookupEnv("PGCTLTIMEOUT")
 	flag := c.flags.Lookup("timeout")
 	if !set || flag == nil || flag.Changed {
@@ -88,7 +88,7 @@ func (c *control) readTimeout() error {
 
 // checkDir refuses a directory that is no host's. It says little about why: the
 // host itself says more when it is started there.
-func (c *control) checkDir() error {
+func (c *controller) checkDir() error {
 	if _, err := os.Stat(c.dir); errors.Is(err, fs.ErrNotExist) {
 		return failure("directory \"%s\" does not exist", c.dir)
 	} else if err != nil {
@@ -103,7 +103,7 @@ func (c *control) checkDir() error {
 
 // holder finds the host that runs in the data directory, which is about to get
 // a signal for the given purpose. The caller closes it.
-func (c *control) holder(purpose string) (*lockfile.Process, error) {
+func (c *controller) holder(purpose string) (*lockfile.Process, error) {
 	contents, err := lockfile.Read(c.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, failure("%s", c.notThere())
@@ -119,7 +119,7 @@ func (c *control) holder(purpose string) (*lockfile.Process, error) {
 }
 
 // notThere is what there is to say when no host runs in the data directory.
-func (c *control) notThere() string {
+func (c *controller) notThere() string {
 	return fmt.Sprintf("PID file \"%s\" does not exist\nIs server running?", filepath.Join(c.dir, lockfile.Name))
 }
 
@@ -143,7 +143,7 @@ func signalReason(err error) string {
 }
 
 // say prints what is no error, unless the user wants silence.
-func (c *control) say(format string, args ...any) {
+func (c *controller) say(format string, args ...any) {
 	if !c.silent {
 		fmt.Printf(format, args...)
 	}
@@ -156,7 +156,7 @@ func warn(format string, args ...any) {
 
 // awaitEvent waits for an event, with a dot for each second that it takes. It
 // reports false when the time is over. Without any time it does not even look.
-func awaitEvent[T any](c *control, events <-chan T) (event T, ok bool) {
+func awaitEvent[T any](c *controller, events <-chan T) (event T, ok bool) {
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
 	for range c.seconds {

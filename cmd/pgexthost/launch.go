@@ -23,7 +23,7 @@ type hostCommand struct {
 
 // launch starts a host in the background and waits until it is ready, as far as
 // the user wants that. Mirrors do_start of pg_ctl.
-func (c *control) launch(h hostCommand, log *os.File) error {
+func (c *controller) launch(h hostCommand, log *os.File) error {
 	interrupts := make(chan os.Signal, 1)
 	if c.wait {
 		signal.Notify(interrupts, unix.SIGINT)
@@ -78,7 +78,7 @@ const (
 
 // watchStart reports what becomes of a host that was just started. The
 // goroutines behind it end with the program, which is soon.
-func (c *control) watchStart(cmd *exec.Cmd, interrupts <-chan os.Signal) <-chan startEvent {
+func (c *controller) watchStart(cmd *exec.Cmd, interrupts <-chan os.Signal) <-chan startEvent {
 	events := make(chan startEvent, 3)
 	go func() {
 		_ = cmd.Wait()
@@ -102,7 +102,7 @@ const readyPause = 20 * time.Millisecond
 
 // isReady reports whether the lock file says that the host which was started as
 // this pid is ready. A file of an older host that had the same pid says nothing.
-func (c *control) isReady(pid int) bool {
+func (c *controller) isReady(pid int) bool {
 	contents, err := lockfile.Read(c.dir)
 	if err != nil || contents.Pid != pid || !contents.Status.Up() {
 		return false

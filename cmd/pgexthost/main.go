@@ -60,6 +60,10 @@ func commandGroups() []commandGroup {
 		}},
 		{"Look into one", []command{
 			{"config", "check or show the settings", runConfig},
+			{"ps", "list the workers", runPs},
+			{"why", "say why a worker does not run", runWhy},
+			{"launch", "start a dynamic worker", runLaunch},
+			{"terminate", "end a worker for good", runTerminate},
 		}},
 	}
 }

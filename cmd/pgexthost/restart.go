@@ -64,7 +64,7 @@ func runRestart(_ context.Context, args []string) error {
 
 // findOld returns the host that runs now. There need not be one: then it says
 // so, and returns nil.
-func (c *control) findOld() (*lockfile.Process, error) {
+func (c *controller) findOld() (*lockfile.Process, error) {
 	contents, err := lockfile.Read(c.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		warn("%s\ntrying to start server anyway", c.notThere())
@@ -88,7 +88,7 @@ func (c *control) findOld() (*lockfile.Process, error) {
 // lastCommand is how the host was started last time, with the options of -o in
 // place of its own. The program needn't be this one: authors build hosts of
 // their own.
-func (c *control) lastCommand(start *startFlags, old *lockfile.Process) (hostCommand, error) {
+func (c *controller) lastCommand(start *startFlags, old *lockfile.Process) (hostCommand, error) {
 	opts, err := lockfile.ReadOpts(c.dir)
 	if errors.Is(err, fs.ErrNotExist) && start.options != nil {
 		words, err := start.words()
@@ -112,7 +112,7 @@ func (c *control) lastCommand(start *startFlags, old *lockfile.Process) (hostCom
 // otherArguments are the options of -o, as arguments of the program that had
 // others last time. They are options of "pgexthost run" if those were; of
 // another program they are all there is, since nothing is known about it.
-func (c *control) otherArguments(start *startFlags, last []string) ([]string, error) {
+func (c *controller) otherArguments(start *startFlags, last []string) ([]string, error) {
 	if !isRun(last) {
 		return start.split()
 	}
@@ -127,7 +127,7 @@ func (c *control) otherArguments(start *startFlags, last []string) ([]string, er
 // oldWorkDir is the directory that relative paths in the host's arguments are
 // relative to: where it runs, or else where we are, if one of them leads to the
 // data directory from here, or else the data directory, where "start" puts it.
-func (c *control) oldWorkDir(old *lockfile.Process, args []string) string {
+func (c *controller) oldWorkDir(old *lockfile.Process, args []string) string {
 	if old != nil {
 		dir, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", old.Pid))
 		// If the host still lives after that, the link was its own.

@@ -51,7 +51,7 @@ type startFlags struct {
 	log *os.File // nil: the host writes where we do
 }
 
-func (c *control) addStart() *startFlags {
+func (c *controller) addStart() *startFlags {
 	var s startFlags
 	c.flags.StringVarP(&s.logName, "log", "l", "", "append the host's log to the file `FILENAME`")
 	c.flags.StringArrayVarP(&s.options, "options", "o", nil, "`OPTIONS` of \"pgexthost run\", quoted as for a shell,\nfor instance -o \"-c log_min_messages=debug1\"")
@@ -75,7 +75,7 @@ func (s *startFlags) closeLog() { _ = s.log.Close() } // of nil, too
 
 // runCommand is the command line of a host in the data directory that this
 // program runs, in its foreground.
-func (c *control) runCommand(words []string) (hostCommand, error) {
+func (c *controller) runCommand(words []string) (hostCommand, error) {
 	program, err := lockfile.OwnProgram()
 	if err != nil {
 		return hostCommand{}, failure("could not find own program executable: %v", err)

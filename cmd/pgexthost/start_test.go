@@ -147,7 +147,7 @@ func TestStartReplacesAStaleLockFile(t *testing.T) {
 // The file that a killed host has left can name the pid that the new one gets.
 func TestAnOlderHostsFileDoesNotMakeTheNewOneReady(t *testing.T) {
 	d := newHostDir(t)
-	c := &control{dir: d.path}
+	c := &controller{dir: d.path}
 	d.writeLockFile(t, sleeper(t).Process.Pid) // ready an hour ago
 	contents, err := lockfile.Read(d.path)
 	if err != nil {

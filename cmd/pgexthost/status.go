@@ -45,7 +45,7 @@ func runStatus(_ context.Context, args []string) error {
 
 // describe says how the host that runs was started. While it is still starting,
 // the options are those of the host before it.
-func (c *control) describe(lock lockfile.Contents) {
+func (c *controller) describe(lock lockfile.Contents) {
 	fmt.Printf("pgexthost: server is running (PID: %d)\n", lock.Pid)
 	if lock.Status == lockfile.Starting {
 		return

@@ -51,12 +51,12 @@ const shutdownModesHelp = `Shutdown modes are:
   fast        stop the workers at once, each in good order (default)
   immediate   end the workers without letting them clean up`
 
-func (c *control) addMode() *string {
+func (c *controller) addMode() *string {
 	return c.flags.StringP("mode", "m", "fast", "`MODE` can be \"smart\", \"fast\", or \"immediate\"")
 }
 
 // parseMode finds a mode by its name or first letter.
-func (c *control) parseMode(text string) (shutdownMode, error) {
+func (c *controller) parseMode(text string) (shutdownMode, error) {
 	for _, m := range shutdownModes {
 		if text == m.name || text == m.name[:1] {
 			return m, nil
@@ -68,7 +68,7 @@ func (c *control) parseMode(text string) (shutdownMode, error) {
 // awaitStop waits for the end of a host that has been told to stop. Unlike
 // pg_ctl it watches the process and not its lock file: when it returns nil, the
 // directory is free.
-func (c *control) awaitStop(p *lockfile.Process, mode shutdownMode) error {
+func (c *controller) awaitStop(p *lockfile.Process, mode shutdownMode) error {
 	c.say("waiting for server to shut down...")
 	ended := make(chan error, 1)
 	go func() { ended <- p.Wait(context.Background()) }()
@@ -97,7 +97,7 @@ func hintFor(mode shutdownMode) string {
 
 // isRemnantOf reports whether a host that has ended left its lock file behind,
 // as one does that was killed.
-func (c *control) isRemnantOf(pid int) bool {
+func (c *controller) isRemnantOf(pid int) bool {
 	contents, err := lockfile.Read(c.dir)
 	return err == nil && contents.Pid == pid
 }

@@ -60,5 +60,12 @@ type PreloadResult struct {
 	Settings []guc.Definition
 	Reserved []string // prefixes of MarkGUCPrefixReserved
 	Error    *elog.ErrorData
+	Refused  []Refusal         // registrations that were refused
 	Reports  []*elog.ErrorData // with CheckOnly: what is wrong with settings and registrations
+}
+
+// Refusal is a static worker that was not registered, and why.
+type Refusal struct {
+	Worker  shmem.Descriptor
+	Message string
 }

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pgexthost/pgexthost/internal/control"
+)
+
+// runWhy is "pgexthost why".
+func runWhy(ctx context.Context, args []string) error {
+	flags := newFlags("why", "-D DIR NAME|PID",
+		"Says why the background worker of that name or pid does not run, or since when it\n"+
+			"does. The exit code is 0 if it runs, and 3 if it does not.")
+	var dir string
+	dataDirFlag(flags, &dir)
+	target, err := parseTarget(flags, args)
+	if err != nil {
+		return err
+	}
+	running := true
+	err = withClient(ctx, flags, dir, func(ctx context.Context, c *control.Client) error {
+		response, err := c.Do(ctx, control.Request{Op: control.OpWhy, Target: target})
+		for _, a := range response.Answers {
+			fmt.Println(a.Reason)
+			if a.Detail != "" {
+				fmt.Printf("  %s\n", a.Detail)
+			}
+			if a.Hint != "" {
+				fmt.Printf("  %s\n", a.Hint)
+			}
+			running = running && a.Running
+		}
+		return err
+	})
+	if err == nil && !running {
+		return exitStatus(statusNotRunning)
+	}
+	return err
+}

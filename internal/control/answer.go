@@ -1,0 +1,197 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// answer does what a request asks for.
+func (s *server) answer(ctx context.Context, conn net.Conn, r Request) Response {
+	var response Response
+	var err error
+	switch r.Op {
+	case OpPs:
+		response.Workers = s.rows()
+	case OpWhy:
+		response.Answers, err = s.why(r.Target)
+	case OpLaunch:
+		response, err = s.launch(s.whileConnected(ctx, conn, r.Wait), r)
+	case OpTerminate:
+		response, err = s.terminate(s.whileConnected(ctx, conn, r.Wait), r)
+	default:
+		err = elog.New(elog.Error, elog.ProtocolViolation, "unknown control request \"%s\"", r.Op)
+	}
+	if err != nil {
+		response.Error = elog.AsErrorData(err, elog.Error)
+		response.Error.Cause = nil // for this process only
+	}
+	return response
+}
+
+// whileConnected returns a context that ends when the client leaves, if the
+// request may take long. Nothing else may read from the connection then.
+func (s *server) whileConnected(ctx context.Context, conn net.Conn, long bool) context.Context {
+	if !long {
+		return ctx
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		defer cancel()
+		_, _ = conn.Read(make([]byte, 1)) // a client that waits says nothing
+	}()
+	return ctx
+}
+
+func (s *server) rows() []Worker {
+	rows := []Worker{} // an empty array, not null
+	for _, w := range s.worker.BackgroundWorkers() {
+		rows = append(rows, row(w))
+	}
+	return rows
+}
+
+// find returns the registered workers with a name or pid.
+func (s *server) find(target string) []plugins.WorkerInfo {
+	pid, err := strconv.Atoi(target)
+	var found []plugins.WorkerInfo
+	for _, w := range s.worker.BackgroundWorkers() {
+		if w.Entry.Name == target || err == nil && pid > 0 && w.Pid == pid {
+			found = append(found, w)
+		}
+	}
+	return found
+}
+
+func (s *server) why(target string) ([]Answer, error) {
+	var answers []Answer
+	for _, w := range s.find(target) {
+		answers = append(answers, why(w, s.worker.ServerState(), time.Now()))
+	}
+	if len(answers) > 0 {
+		return answers, nil
+	}
+	for _, u := range s.worker.UnregisteredWorkers() {
+		if u.Entry.Name == target {
+			return []Answer{whyGone(u)}, nil
+		}
+	}
+	return nil, unknown(target)
+}
+
+func unknown(target string) *elog.ErrorData {
+	return elog.New(elog.Error, elog.UndefinedObject, "there is no background worker \"%s\"", target).
+		WithHint("\"pgexthost ps\" lists all. A worker that has ended for good is remembered for a while only.")
+}
+
+// launch registers a dynamic worker.
+func (s *server) launch(ctx context.Context, r Request) (Response, error) {
+	if r.Launch == nil {
+		return Response{}, elog.New(elog.Error, elog.ProtocolViolation, "a launch request without a worker")
+	}
+	w, err := r.Launch.worker()
+	if err != nil {
+		return Response{}, err
+	}
+	w.NotifyPid = s.worker.Pid()
+	handle, err := s.worker.RegisterDynamicBackgroundWorker(w)
+	if err != nil {
+		return Response{}, err
+	}
+	response := Response{Handle: handle.String()}
+	if r.Wait {
+		response.Pid, err = s.awaitStart(ctx, handle)
+	}
+	return response, err
+}
+
+// worker is the registration that a launch asks for.
+func (l Launch) worker() (plugins.BackgroundWorker, error) {
+	w := plugins.BackgroundWorker{
+		Name: l.Name, Type: l.Type, LibraryName: l.Library, FunctionName: l.Function, MainArg: l.Arg,
+		Flags: plugins.ShmemAccess, StartTime: l.Start, RestartTime: l.RestartTime,
+	}
+	if l.Database {
+		w.Flags |= plugins.BackendDatabaseConnection
+	}
+	if w.Name == "" {
+		w.Name = l.Library + " " + l.Function
+	}
+	if n := copy(w.Extra[:], l.Extra); n < len(l.Extra) {
+		return w, elog.New(elog.Error, elog.InvalidParameterValue, "background worker \"%s\": extra data are longer than %d bytes", w.Name, len(w.Extra))
+	}
+	return w, nil
+}
+
+// lookAgain is how often a wait looks without having been notified.
+const lookAgain = time.Second
+
+// await looks at a worker at each news until done says so.
+func (s *server) await(ctx context.Context, done func() (bool, error)) error {
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
+	for {
+		news := s.nextNews()
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		select {
+		case <-news:
+		case <-tick.C:
+		case <-ctx.Done():
+			return errors.Join(context.Cause(ctx))
+		}
+	}
+}
+
+func (s *server) awaitStart(ctx context.Context, h plugins.Handle) (pid int, err error) {
+	status := plugins.HandleStopped
+	err = s.await(ctx, func() (bool, error) {
+		status, pid, err = s.worker.GetBackgroundWorkerPid(h)
+		return status != plugins.HandleNotYetStarted, err
+	})
+	if err == nil && status == plugins.HandleStopped {
+		err = plugins.ErrStopped
+	}
+	return pid, err
+}
+
+// terminate ends all workers with a name or pid for good.
+func (s *server) terminate(ctx context.Context, r Request) (Response, error) {
+	found := s.find(r.Target)
+	if len(found) == 0 {
+		return Response{}, unknown(r.Target)
+	}
+	var response Response
+	for _, w := range found {
+		if err := s.worker.TerminateBackgroundWorker(w.Handle); err != nil {
+			return response, err
+		}
+		response.Terminated = append(response.Terminated, row(w))
+	}
+	if !r.Wait {
+		return response, nil
+	}
+	return response, s.await(ctx, func() (bool, error) {
+		for _, w := range found {
+			if s.isRegistered(w.Handle) {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+}
+
+func (s *server) isRegistered(h plugins.Handle) bool {
+	for _, w := range s.worker.BackgroundWorkers() {
+		if w.Handle == h {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,178 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/internal/handshake"
+	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
+)
+
+// ServerName is what the host calls the process.
+const ServerName = "control server"
+
+// process is what the server needs of *plugins.Worker.
+type process interface {
+	Pid() int
+	BackgroundWorkers() []plugins.WorkerInfo
+	UnregisteredWorkers() []plugins.UnregisteredWorker
+	ServerState() shmem.ServerState
+	RegisterDynamicBackgroundWorker(plugins.BackgroundWorker) (plugins.Handle, error)
+	GetBackgroundWorkerPid(plugins.Handle) (plugins.HandleStatus, int, error)
+	TerminateBackgroundWorker(plugins.Handle) error
+	WaitLatch(ctx context.Context, events plugins.WakeEvents, timeout time.Duration, ev plugins.WaitEvent) (plugins.WakeEvents, error)
+	ResetLatch()
+	Logf(level elog.Level, format string, args ...any)
+}
+
+// Main is the main function of the process, which runs in the data directory.
+// It returns when ctx ends.
+func Main(ctx context.Context, w *plugins.Worker) error { return serve(ctx, w) }
+
+func serve(ctx context.Context, w process) error {
+	listener, err := listen()
+	if err != nil {
+		return err
+	}
+	s := &server{worker: w, news: make(chan struct{})}
+	ctx, cancel := context.WithCancel(ctx)
+	var connections sync.WaitGroup
+	defer connections.Wait()
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
+	defer stop()
+	defer listener.Close()
+	connections.Go(func() { s.accept(ctx, listener, &connections) })
+	return s.watchLatch(ctx)
+}
+
+// listen makes the socket. One that is there already is a killed host's: the
+// lock of the data directory keeps every other host out.
+func listen() (net.Listener, error) {
+	if err := os.Remove(SocketName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, elog.New(elog.Fatal, elog.FileAccessCode(err), "could not remove old socket \"%s\": %s", SocketName, elog.OSReason(err)).WithCause(err)
+	}
+	listener, err := net.Listen("unix", SocketName)
+	if err == nil {
+		err = os.Chmod(SocketName, 0o600)
+	}
+	if err != nil {
+		return nil, elog.New(elog.Fatal, elog.FileAccessCode(err), "could not create socket \"%s\": %s", SocketName, elog.OSReason(err)).WithCause(err)
+	}
+	return listener, nil
+}
+
+// server is the state of the process. Its goroutines share nothing but news.
+type server struct {
+	worker process
+
+	mu   sync.Mutex
+	news chan struct{} // closed and replaced when a worker that was launched here has started or ended
+}
+
+// watchLatch turns notifications into news, until ctx ends.
+func (s *server) watchLatch(ctx context.Context) error {
+	for {
+		_, err := s.worker.WaitLatch(ctx, plugins.LatchSet|plugins.ExitOnPostmasterDeath, 0, plugins.WaitEvent{Class: shmem.WaitClassActivity, Name: "ControlServerMain"})
+		if err != nil {
+			return err
+		}
+		s.worker.ResetLatch()
+		s.mu.Lock()
+		close(s.news)
+		s.news = make(chan struct{})
+		s.mu.Unlock()
+	}
+}
+
+// nextNews returns a channel that is closed at the next news.
+func (s *server) nextNews() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.news
+}
+
+// maxConnections bounds what clients can make the server do at a time.
+const maxConnections = 64
+
+func (s *server) accept(ctx context.Context, listener net.Listener, connections *sync.WaitGroup) {
+	room := make(chan struct{}, maxConnections)
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			if ctx.Err() == nil {
+				s.worker.Logf(elog.Log, "could not accept a control connection: %v", err)
+			}
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			continue
+		}
+		select {
+		case room <- struct{}{}:
+		case <-ctx.Done():
+			_ = conn.Close()
+			return
+		}
+		connections.Go(func() {
+			defer func() { <-room }()
+			defer conn.Close()
+			defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+			s.converse(ctx, conn)
+		})
+	}
+}
+
+// idleLimit is how long a client may take for a request, or to read a response.
+const idleLimit = time.Minute
+
+// converse answers the requests of one client.
+func (s *server) converse(ctx context.Context, conn net.Conn) {
+	if err := checkPeer(conn); err != nil {
+		s.worker.Logf(elog.Log, "refused a control connection: %v", err)
+		return
+	}
+	for {
+		_ = conn.SetDeadline(time.Now().Add(idleLimit))
+		var request Request
+		if err := handshake.Read(conn, &request); err != nil {
+			return // it has left, or talks nonsense
+		}
+		_ = conn.SetDeadline(time.Time{})
+		response := s.answer(ctx, conn, request)
+		_ = conn.SetDeadline(time.Now().Add(idleLimit))
+		if err := handshake.Write(conn, response); err != nil || request.Wait {
+			return
+		}
+	}
+}
+
+// checkPeer refuses users that are neither the server's own nor root.
+func checkPeer(conn net.Conn) error {
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	if err := raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
+		return err
+	}
+	if credErr != nil {
+		return credErr
+	}
+	if int(cred.Uid) != os.Geteuid() && cred.Uid != 0 {
+		return fmt.Errorf("process %d belongs to user %d", cred.Pid, cred.Uid)
+	}
+	return nil
+}
