@@ -127,9 +127,9 @@ func carryOut(ctx context.Context, w *plugins.Worker, o order) (a answer, err er
 
 // Where the header of shared memory has its mutable words.
 const (
-	offsetTotalSlots        = 72
-	offsetParallelRegister  = 80
-	offsetParallelTerminate = 84
+	offsetTotalSlots        = 80
+	offsetParallelRegister  = 88
+	offsetParallelTerminate = 92
 )
 
 // setParallelCounters makes both counters of parallel workers what they are

@@ -59,7 +59,7 @@ func (m *Machine) adopt(c *child, pid int) {
 	switch {
 	case sig == 0 && c.reload:
 		m.signal(c, sighup)
-	case sig == sigkill && m.shutdown < ImmediateShutdown: // so it is worker_stop_timeout
+	case sig == sigkill && !m.killed: // so it is worker_stop_timeout
 		m.enforceStop(c)
 	case sig != 0:
 		m.signal(c, sig)

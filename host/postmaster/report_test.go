@@ -69,6 +69,9 @@ func TestReportsTellOfALostServer(t *testing.T) {
 		t.Errorf("lost: %+v", got)
 	}
 	r.server(shmem.ServerReadWrite, serverA)
+	r.started("w")
+	r.exit("w", sqlState("08006"))
+	r.server(shmem.ServerReadWrite, serverA)
 	if got := r.reports[0]; got.LostServer || got.NextStart != r.now.Add(time.Second) {
 		t.Errorf("back: %+v", got)
 	}
