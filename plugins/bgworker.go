@@ -88,7 +88,9 @@ type BackgroundWorker struct {
 	Name string
 	// Type groups workers of one kind; a copy of Name when left empty.
 	Type string
-	// Flags must contain ShmemAccess.
+	// Flags must contain ShmemAccess, unless compat_version is 12 or 13: without
+	// it the worker has no shared memory, no session, no dynamic workers, and
+	// nobody sees what it is doing.
 	Flags Flags
 	// StartTime is when the worker may start.
 	StartTime StartTime
@@ -117,8 +119,13 @@ type BackgroundWorker struct {
 //
 // Beyond PostgreSQL's checks it refuses, also with 22023, names that do not
 // fit: C truncates them silently.
-func (w *BackgroundWorker) SanityCheck() error {
-	if e := w.flaw(); e != nil {
+//
+// It checks by the rules of PostgreSQL 18; see [BackgroundWorker.SanityCheckAs].
+func (w *BackgroundWorker) SanityCheck() error { return w.SanityCheckAs(Postgres18) }
+
+// SanityCheckAs is SanityCheck by the rules of another version.
+func (w *BackgroundWorker) SanityCheckAs(p Personality) error {
+	if e := w.flaw(p.traits()); e != nil {
 		return e
 	}
 	if w.Type == "" {
@@ -127,13 +134,15 @@ func (w *BackgroundWorker) SanityCheck() error {
 	return nil
 }
 
-func (w *BackgroundWorker) flaw() *elog.ErrorData {
+func (w *BackgroundWorker) flaw(t traits) *elog.ErrorData {
 	refuse := func(what string) *elog.ErrorData {
 		return elog.New(elog.Error, elog.InvalidParameterValue, "background worker \"%s\": %s", w.Name, what)
 	}
 	switch {
-	case w.Flags&ShmemAccess == 0:
+	case w.Flags&ShmemAccess == 0 && !t.sharedMemoryIsOptional:
 		return refuse("background workers without shared memory access are not supported")
+	case w.Flags&(ShmemAccess|BackendDatabaseConnection) == BackendDatabaseConnection:
+		return refuse("must attach to shared memory in order to request a database connection")
 	case w.Flags&BackendDatabaseConnection != 0 && w.StartTime == StartAtPostmasterStart:
 		return refuse("cannot request database access if starting at postmaster start")
 	case w.Flags&BackendDatabaseConnection == 0 && w.Flags&Interruptible != 0:
@@ -145,17 +154,17 @@ func (w *BackgroundWorker) flaw() *elog.ErrorData {
 	case w.StartTime < StartAtPostmasterStart, w.StartTime > StartAtRecoveryFinished:
 		return refuse("invalid start time")
 	}
-	return w.oversize(refuse)
+	return w.oversize(t, refuse)
 }
 
-func (w *BackgroundWorker) oversize(refuse func(string) *elog.ErrorData) *elog.ErrorData {
+func (w *BackgroundWorker) oversize(t traits, refuse func(string) *elog.ErrorData) *elog.ErrorData {
 	for _, f := range [...]struct {
 		what, value string
 		size        int
 	}{
 		{"name", w.Name, BGWMaxLen},
 		{"type", w.Type, BGWMaxLen},
-		{"library name", w.LibraryName, MaxPGPath},
+		{"library name", w.LibraryName, t.libraryNameSize},
 		{"function name", w.FunctionName, BGWMaxLen},
 	} {
 		if len(f.value) >= f.size {

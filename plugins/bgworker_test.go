@@ -80,3 +80,34 @@ func TestDescriptorsKeepEveryField(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, w)
 	}
 }
+
+func TestPersonalities(t *testing.T) {
+	for text, want := range map[string]plugins.Personality{"12": plugins.Postgres12, "13": plugins.Postgres13, "18": plugins.Postgres18} {
+		if got := plugins.ParsePersonality(text); got != want || got.String() != text {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+	bare := plugins.BackgroundWorker{Name: "w", LibraryName: "l", FunctionName: "f"}
+	connected := bare
+	connected.Flags, connected.StartTime = plugins.BackendDatabaseConnection, plugins.StartAtConsistentState
+	long := bare
+	long.LibraryName = strings.Repeat("x", 96)
+	for _, p := range []plugins.Personality{plugins.Postgres12, plugins.Postgres13} {
+		if err := bare.SanityCheckAs(p); err != nil {
+			t.Errorf("%v: %v", p, err)
+		}
+		if err := connected.SanityCheckAs(p); err == nil || !strings.Contains(err.Error(), "must attach to shared memory in order to request a database connection") {
+			t.Errorf("%v: %v", p, err)
+		}
+		if err := long.SanityCheckAs(p); err == nil || !strings.Contains(err.Error(), "library name is too long") {
+			t.Errorf("%v: %v", p, err)
+		}
+	}
+	long.Flags = plugins.ShmemAccess
+	if err := long.SanityCheck(); err != nil {
+		t.Error(err)
+	}
+	if err := bare.SanityCheck(); err == nil {
+		t.Error("18 allows a worker without shared memory")
+	}
+}

@@ -44,6 +44,35 @@ type child struct {
 	socket  *os.File
 	worker  *Worker
 	loader  *loader
+
+	borrowed *borrowed // of a worker without shared memory, until it is detached
+}
+
+// borrowed is the shared memory that even a worker without any has until its
+// main function starts: the postmaster waits for its readiness there.
+type borrowed struct {
+	segment *shmem.Segment
+	record  shmem.ProcRecord
+	alarm   *shmem.Alarm
+}
+
+// detach gives up what is borrowed. To the postmaster the process is ready for
+// signals from now on; while they are blocked, the signal goroutine keeps them.
+// What came before goes on to the private record. Mirrors PGSharedMemoryDetach
+// and dsm_detach_all in the EXEC_BACKEND start of such a worker.
+func (c *child) detach() {
+	if c.borrowed == nil {
+		return
+	}
+	left := c.borrowed.record.MakeReady()
+	for _, b := range blockable {
+		if left&b.request != 0 {
+			c.worker.proc.Request(b.request)
+		}
+	}
+	_ = c.borrowed.alarm.Close()
+	_ = c.borrowed.segment.Close()
+	c.borrowed = nil
 }
 
 // startupLimit is how long the postmaster's first message may take.
@@ -114,8 +143,15 @@ func (c *child) become(segment *shmem.Segment) {
 	}
 	own := &ownSettings{store: store, configFile: c.startup.ConfigFile, log: log}
 	c.loader = newLoader(libraryPath{path: store.String(settings.DynamicLibraryPath), libdir: libdir()}, own, log)
-	c.worker = newWorker(c.startup.Kind, entry, segment, segment.Proc(c.startup.Proc))
-	c.worker.alarm = shmem.InheritAlarm(os.NewFile(handshake.FDAlarm, "postmaster alarm"))
+	alarm := shmem.InheritAlarm(os.NewFile(handshake.FDAlarm, "postmaster alarm"))
+	if shared := segment.Proc(c.startup.Proc); c.startup.Worker == nil || entry.Flags&ShmemAccess != 0 {
+		c.worker = newWorker(c.startup.Kind, entry, segment, shared)
+		c.worker.alarm = alarm
+	} else {
+		c.worker = newWorker(c.startup.Kind, entry, segment, shmem.PrivateProc())
+		c.worker.segment = nil
+		c.borrowed = &borrowed{segment, shared, alarm}
+	}
 	c.worker.log, c.worker.settings, c.worker.loader = log, own, c.loader
 	c.worker.catchSignals()
 	go c.worker.watchLifeline(os.NewFile(handshake.FDLifeline, "lifeline"))

@@ -52,10 +52,13 @@ const (
 // the process that preloads libraries, where no postmaster listens yet. An Init
 // has no Worker to call this with: it registers static workers.
 func (w *Worker) RegisterDynamicBackgroundWorker(worker BackgroundWorker) (Handle, error) {
-	if w.segment == nil || w.kind == shmem.ProcPreload {
+	switch {
+	case w.kind == shmem.ProcFree, w.kind == shmem.ProcPreload:
 		return Handle{}, elog.New(elog.Error, elog.InsufficientResources, "cannot start background processes without postmaster")
+	case w.segment == nil:
+		return Handle{}, errNoSharedMemory
 	}
-	if err := worker.SanityCheck(); err != nil {
+	if err := worker.SanityCheckAs(w.settings.personality()); err != nil {
 		return Handle{}, err
 	}
 	if worker.NotifyPid < math.MinInt32 || worker.NotifyPid > math.MaxInt32 { // its 32 lower bits may be anybody's
@@ -91,6 +94,9 @@ func (w *Worker) claim(worker BackgroundWorker) (slot int, generation uint64, er
 // from. It returns an error with SQLSTATE 22023 only for a handle that this host
 // can't have made. Mirrors the C function of that name.
 func (w *Worker) GetBackgroundWorkerPid(h Handle) (status HandleStatus, pid int, err error) {
+	if w.segment == nil {
+		return HandleStopped, 0, errNoSharedMemory
+	}
 	if h.incarnation != w.segment.Incarnation() {
 		return HandleStopped, 0, nil
 	}
@@ -106,6 +112,9 @@ func (w *Worker) GetBackgroundWorkerPid(h Handle) (status HandleStatus, pid int,
 // its slot by now; that is no error. The errors are GetBackgroundWorkerPid's.
 // Mirrors the C function of that name.
 func (w *Worker) TerminateBackgroundWorker(h Handle) error {
+	if w.segment == nil {
+		return errNoSharedMemory
+	}
 	if h.incarnation != w.segment.Incarnation() {
 		return nil
 	}
@@ -122,10 +131,18 @@ func (w *Worker) TerminateBackgroundWorker(h Handle) error {
 // static or dynamic, that runs with the given pid, or false if there is none.
 // Its cost grows with max_worker_processes. Mirrors the C function of that name.
 func (w *Worker) GetBackgroundWorkerTypeByPid(pid int) (string, bool) {
+	if w.segment == nil {
+		return "", false
+	}
 	w.critical.Lock()
 	defer w.critical.Unlock()
 	return w.slots().TypeByPid(pid)
 }
+
+// errNoSharedMemory says that the worker was registered without ShmemAccess, as
+// PostgreSQL 12 and 13 let it.
+var errNoSharedMemory = elog.New(elog.Error, elog.ObjectNotInPrerequisite, "this background worker has no access to shared memory").
+	WithHint("Register it with the flag ShmemAccess.")
 
 func (w *Worker) slots() shmem.BackendSlots { return w.segment.BackendSlots(os.Getpid()) }
 

@@ -88,12 +88,12 @@ func (p *Init) register(w BackgroundWorker) *elog.ErrorData {
 		return elog.New(elog.Error, elog.FeatureNotSupported, "background worker \"%s\": must be registered in \"shared_preload_libraries\"", w.Name)
 	}
 	p.log.Logf(elog.Debug1, "registering background worker \"%s\"", w.Name)
-	return p.collect.add(w)
+	return p.collect.add(w, p.settings.personality())
 }
 
 // add applies the checks of static registration, in bgworker.c's order.
-func (r *registrations) add(w BackgroundWorker) *elog.ErrorData {
-	if err := w.SanityCheck(); err != nil {
+func (r *registrations) add(w BackgroundWorker, as Personality) *elog.ErrorData {
+	if err := w.SanityCheckAs(as); err != nil {
 		return elog.AsErrorData(err, elog.Error)
 	}
 	if w.NotifyPid != 0 {

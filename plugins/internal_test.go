@@ -174,17 +174,17 @@ func TestRegistrationByRole(t *testing.T) {
 func TestTooManyWorkersCountsRefusedOnesToo(t *testing.T) {
 	r := &registrations{limit: 1}
 	w := BackgroundWorker{Name: "w", Flags: ShmemAccess}
-	if e := r.add(BackgroundWorker{Name: "insane"}); e == nil || r.count != 0 {
+	if e := r.add(BackgroundWorker{Name: "insane"}, Postgres18); e == nil || r.count != 0 {
 		t.Errorf("got %v, %d", e, r.count)
 	}
-	if e := r.add(w); e != nil {
+	if e := r.add(w, Postgres18); e != nil {
 		t.Error(e)
 	}
-	e := r.add(w)
+	e := r.add(w, Postgres18)
 	if e == nil || e.Code != elog.ConfigurationLimitExceeded || e.Detail != "Up to 1 background worker can be registered with the current settings." {
 		t.Errorf("got %+v", e)
 	}
-	if e := (&registrations{}).add(w); e.Detail != "Up to 0 background workers can be registered with the current settings." {
+	if e := (&registrations{}).add(w, Postgres18); e.Detail != "Up to 0 background workers can be registered with the current settings." {
 		t.Errorf("got %q", e.Detail)
 	}
 }

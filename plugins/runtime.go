@@ -18,7 +18,7 @@ import (
 
 func newWorker(kind shmem.ProcKind, entry BackgroundWorker, segment *shmem.Segment, proc shmem.ProcRecord) *Worker {
 	w := &Worker{
-		entry: entry, segment: segment, proc: proc, kind: kind, latch: proc.Latch(),
+		entry: entry, segment: segment, proc: proc, kind: kind, latch: proc.Latch(), postmasterPid: segment.PostmasterPid(),
 		postmasterDead: make(chan struct{}),
 	}
 	w.ctx, w.cancel = context.WithCancelCause(context.Background())
@@ -64,6 +64,7 @@ func (c *child) runMain(preload []string) error {
 		return elog.New(elog.Fatal, elog.InternalError, "unable to find bgworker entry")
 	}
 	c.delayStart()
+	c.detach()
 	if err := c.loader.preloadAll(preload); err != nil {
 		return err
 	}

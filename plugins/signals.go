@@ -203,7 +203,7 @@ func (w *Worker) serveUrgent(c signalChannels) {
 		case <-c[unix.SIGQUIT]:
 			os.Exit(2) // no clean-up: shared memory may be corrupt
 		case <-c[PostmasterDeathSignal]:
-			if os.Getppid() != w.segment.PostmasterPid() {
+			if os.Getppid() != w.postmasterPid {
 				w.notePostmasterDeath()
 			}
 		case <-c[unix.SIGUSR1]:

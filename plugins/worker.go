@@ -18,13 +18,15 @@ import (
 type Worker struct {
 	entry    BackgroundWorker
 	kind     shmem.ProcKind
-	segment  *shmem.Segment
+	segment  *shmem.Segment // nil: the worker was registered without ShmemAccess
 	proc     shmem.ProcRecord
 	latch    shmem.Latch
 	alarm    *shmem.Alarm
 	log      *elog.Logger
 	settings *ownSettings
 	loader   *loader
+
+	postmasterPid int
 
 	ctx    context.Context // ends on SIGTERM and on postmaster death
 	cancel context.CancelCauseFunc
@@ -52,7 +54,7 @@ func (w *Worker) Entry() BackgroundWorker { return w.entry }
 func (w *Worker) Pid() int { return os.Getpid() }
 
 // PostmasterPid returns the process id of the host.
-func (w *Worker) PostmasterPid() int { return w.segment.PostmasterPid() }
+func (w *Worker) PostmasterPid() int { return w.postmasterPid }
 
 // Logf writes one line to the host's log, as elog(level, …) does. Levels at and
 // above ERROR are only written, too: a main function that wants to end returns

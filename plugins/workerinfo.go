@@ -62,8 +62,12 @@ type UnregisteredWorker struct {
 }
 
 // BackgroundWorkers returns all registered workers in the order of their slots.
-// It takes no lock, so that each row is consistent in itself only.
+// It takes no lock, so that each row is consistent in itself only. A worker
+// without shared memory sees none.
 func (w *Worker) BackgroundWorkers() []WorkerInfo {
+	if w.segment == nil {
+		return nil
+	}
 	slots, procs := w.slots(), w.procsByPid()
 	var all []WorkerInfo
 	for i := range slots.Len() {
@@ -116,6 +120,9 @@ func (w *Worker) procsByPid() map[int]shmem.ProcRecord {
 // last one first. Only so many are remembered.
 func (w *Worker) UnregisteredWorkers() []UnregisteredWorker {
 	var all []UnregisteredWorker
+	if w.segment == nil {
+		return nil
+	}
 	for _, b := range w.segment.Buried() {
 		all = append(all, UnregisteredWorker{At: b.At, Entry: FromDescriptor(b.Worker), WorkerHistory: history(b.Report)})
 	}
@@ -131,6 +138,9 @@ func history(r shmem.WorkerReport) WorkerHistory {
 
 // ServerState returns what the server monitor has published last.
 func (w *Worker) ServerState() shmem.ServerState {
+	if w.segment == nil {
+		return shmem.ServerUnreachable
+	}
 	state, _, err := w.segment.ServerState()
 	if err != nil {
 		return shmem.ServerUnreachable

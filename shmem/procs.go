@@ -48,6 +48,10 @@ func (s *Segment) ProcCount() int { return len(s.procs) }
 // Proc returns record i, which must be below ProcCount.
 func (s *Segment) Proc(i int) ProcRecord { return ProcRecord{&s.procs[i]} }
 
+// PrivateProc returns a record in the memory of this process alone, for a worker
+// that has no shared memory.
+func PrivateProc() ProcRecord { return ProcRecord{new(proc)} }
+
 // ---- the postmaster's side
 
 // Reset prepares the record for a new child of the given kind, before it is

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
@@ -38,6 +39,8 @@ func (m *Machine) childCrashed(c *child, ev Exited) {
 		return // everybody is being ended already
 	case m.stop.enforced && c.worker != nil:
 		return // we have killed it ourselves
+	case c.worker != nil && c.worker.def.Flags&plugins.ShmemAccess == 0:
+		return // it could not harm what it did not have
 	case m.reachesAll(ev):
 		m.beginCrashCycle()
 	case ev.Critical:

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/host/postmaster"
+	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/shmem"
 )
 
@@ -228,4 +229,15 @@ func TestParseCrashScope(t *testing.T) {
 			t.Errorf("%s: %d", name, got)
 		}
 	}
+}
+
+// SPEC 7: [12][13] a worker without shared memory never causes a crash cycle.
+func TestSpec7AWorkerWithoutSharedMemoryHarmsNobody(t *testing.T) {
+	r := newRig(t, named("bare", func(w *plugins.BackgroundWorker) { w.Flags = 0 }))
+	r.started("bare")
+	r.step(scope(postmaster.CrashScopeCluster))
+	r.trace = nil
+	r.exit("bare", killedBy(unix.SIGSEGV))
+	r.want(`LOG: background worker "bare type" (PID 102) was terminated by signal 11: Segmentation fault`, "slot 0: pid 0")
+	r.wantWake(5 * time.Second)
 }

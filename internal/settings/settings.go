@@ -14,6 +14,7 @@ import (
 // Names of the settings, for those who read them.
 const (
 	ClusterName        = "cluster_name"
+	CompatVersion      = "compat_version"
 	CrashScope         = "crash_scope"
 	DynamicLibraryPath = "dynamic_library_path"
 	ExternalPidFile    = "external_pid_file"
@@ -36,6 +37,11 @@ func Definitions() []guc.Definition {
 		{
 			Name: ClusterName, Type: guc.TypeString, Context: guc.Postmaster, Default: "", CheckHook: checkClusterName,
 			ShortDesc: "The name of the host, which is part of its processes' titles.",
+		},
+		{
+			Name: CompatVersion, Type: guc.TypeEnum, Context: guc.Postmaster, Default: "18", EnumOptions: []string{"12", "13", "18"},
+			ShortDesc: "The version of PostgreSQL whose background workers the host reproduces.",
+			LongDesc:  "12 and 13 allow workers without shared memory, and library names of 95 bytes at most.",
 		},
 		{
 			Name: CrashScope, Type: guc.TypeEnum, Context: guc.Sighup, Default: "auto", EnumOptions: []string{"auto", "cluster", "worker"},
