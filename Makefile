@@ -8,7 +8,7 @@ TESTFLAGS     ?=
 COUNT         ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint bench fuzz postgres clean
+.PHONY: help build demo test race lint bench soak fuzz postgres clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT) ## Run the linters, and check what
 
 bench: postgres ## Run the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+soak: build ## Let 400 workers come and go for two minutes (SOAK=10m, WORKERS=100)
+	PGEXTHOST_SOAK=$(or $(SOAK),2m) PGEXTHOST_SOAK_WORKERS=$(or $(WORKERS),400) $(GO) test -count=1 -v -timeout 1h -run '^TestSoak$$' ./integration
 
 fuzz: ## Run each fuzz target for a while (FUZZTIME=30s)
 	@scripts/fuzz $(or $(FUZZTIME),10s)

@@ -33,6 +33,8 @@ type testHost struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
 
+	patience time.Duration // of waitLog
+
 	mu    sync.Mutex
 	lines []string
 	news  chan struct{} // closed and replaced when a line arrives or the log ends
@@ -129,7 +131,7 @@ func startHost(t *testing.T, options ...hostOption) *testHost {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &testHost{t: t, dir: c.dir, exited: make(chan struct{}), news: make(chan struct{})}
+	h := &testHost{t: t, dir: c.dir, exited: make(chan struct{}), news: make(chan struct{}), patience: limit}
 	h.cmd = exec.Command(os.Args[0])
 	h.cmd.Env = append(os.Environ(), runHost+"="+string(text))
 	if c.conninfo == "" {
@@ -201,7 +203,7 @@ func (h *testHost) waitLog(pattern string) []string {
 func (h *testHost) waitLogCount(pattern string, n int) [][]string {
 	h.t.Helper()
 	re := regexp.MustCompile(pattern)
-	deadline := time.After(limit)
+	deadline := time.After(h.patience)
 	for {
 		h.mu.Lock()
 		var found [][]string
