@@ -124,6 +124,7 @@ func TestASigtermAtAnyMomentIsNoCrash(t *testing.T) {
 	t.Parallel()
 	h := startHost(t, withWorkers(plugins.BackgroundWorker{Name: "target", Type: "kind", FunctionName: "wait"}))
 	h.waitLog(`starting background worker process "target"`)
+	h.awaitControlServer() // before its exec, it looks like any child
 	const rounds = 200
 	killed := make(map[int]bool)
 	deadline := time.Now().Add(limit)

@@ -298,8 +298,19 @@ func (h *testHost) children() []int {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return slices.DeleteFunc(pids, func(pid int) bool { return strings.HasSuffix(processTitle(pid), ": control server") })
+	return slices.DeleteFunc(pids, isControlServer)
 }
+
+// awaitControlServer waits until the control server can be told from others.
+func (h *testHost) awaitControlServer() {
+	h.t.Helper()
+	h.eventually("the control server", func() bool {
+		pids, err := childrenOf(h.pid())
+		return err == nil && slices.ContainsFunc(pids, isControlServer)
+	})
+}
+
+func isControlServer(pid int) bool { return strings.HasSuffix(processTitle(pid), ": control server") }
 
 func childrenOf(pid int) ([]int, error) {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
