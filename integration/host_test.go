@@ -50,6 +50,7 @@ type hostConfig struct {
 	env      []string
 	dir      string
 	stdin    *os.File
+	program  string
 }
 
 // withWorkers registers static workers through the library faults.
@@ -120,7 +121,7 @@ func shortTempDir(t *testing.T) string {
 // startHost starts a host and arranges that it is gone at the end of the test.
 func startHost(t *testing.T, options ...hostOption) *testHost {
 	t.Helper()
-	c := hostConfig{settings: []string{"log_min_messages=debug1"}}
+	c := hostConfig{settings: []string{"log_min_messages=debug1"}, program: os.Args[0]}
 	for _, o := range options {
 		o(&c)
 	}
@@ -132,7 +133,7 @@ func startHost(t *testing.T, options ...hostOption) *testHost {
 		t.Fatal(err)
 	}
 	h := &testHost{t: t, dir: c.dir, exited: make(chan struct{}), news: make(chan struct{}), patience: limit}
-	h.cmd = exec.Command(os.Args[0])
+	h.cmd = exec.Command(c.program)
 	h.cmd.Env = append(os.Environ(), runHost+"="+string(text))
 	if c.conninfo == "" {
 		h.cmd.Env = append(h.cmd.Env, noMonitor+"=1")
