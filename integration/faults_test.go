@@ -56,6 +56,7 @@ func faultsLibrary() plugins.Library {
 			"fail_statement":   failStatement,
 			"claim_sessions":   claimSessions,
 			"leave_grandchild": leaveGrandchild,
+			"announce":         announce,
 			"soak":             soak,
 			"no_memory":        noMemory,
 			"hold_lock":        holdLock,

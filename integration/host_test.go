@@ -28,7 +28,7 @@ const limit = 90 * time.Second
 
 // testHost is a host in a process of its own, with its log.
 type testHost struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	cmd    *exec.Cmd
 	exited chan struct{}
@@ -97,7 +97,7 @@ func whileOpen(pipe *os.File) hostOption {
 	return func(c *hostConfig) { c.stdin, c.env = pipe, append(c.env, runWhileOpen+"=1") }
 }
 
-func newDataDir(t *testing.T, conninfo string) string {
+func newDataDir(t testing.TB, conninfo string) string {
 	t.Helper()
 	dir := filepath.Join(shortTempDir(t), "host")
 	if err := host.Init(dir, conninfo); err != nil {
@@ -108,7 +108,7 @@ func newDataDir(t *testing.T, conninfo string) string {
 
 // shortTempDir is a temporary directory whose path does not hold the name of
 // the test: sockets need room.
-func shortTempDir(t *testing.T) string {
+func shortTempDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "pgx-")
 	if err != nil {
@@ -119,7 +119,7 @@ func shortTempDir(t *testing.T) string {
 }
 
 // startHost starts a host and arranges that it is gone at the end of the test.
-func startHost(t *testing.T, options ...hostOption) *testHost {
+func startHost(t testing.TB, options ...hostOption) *testHost {
 	t.Helper()
 	c := hostConfig{settings: []string{"log_min_messages=debug1"}, program: os.Args[0]}
 	for _, o := range options {

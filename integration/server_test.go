@@ -18,7 +18,7 @@ var shared struct {
 	err    error
 }
 
-func sharedServer(t *testing.T) *localpg.Server {
+func sharedServer(t testing.TB) *localpg.Server {
 	t.Helper()
 	shared.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
