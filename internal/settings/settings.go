@@ -30,6 +30,10 @@ const (
 	WorkerStopTimeout  = "worker_stop_timeout"
 )
 
+// MaxParallelWorkerLimit is the upper bound of max_parallel_workers. Mirrors
+// MAX_PARALLEL_WORKER_LIMIT.
+const MaxParallelWorkerLimit = 1024
+
 // Definitions returns the settings of the host, in alphabetical order. The
 // caller owns the slice.
 func Definitions() []guc.Definition {
@@ -75,7 +79,7 @@ func Definitions() []guc.Definition {
 			ShortDesc:   "The least important messages that are logged.",
 		},
 		{
-			Name: MaxParallelWorkers, Type: guc.TypeInt, Context: guc.Sighup, Default: "8", Max: 1024,
+			Name: MaxParallelWorkers, Type: guc.TypeInt, Context: guc.Sighup, Default: "8", Max: MaxParallelWorkerLimit,
 			ShortDesc: "How many workers of the parallel class may be registered at a time.",
 		},
 		{

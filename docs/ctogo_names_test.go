@@ -1,0 +1,59 @@
+package docs
+
+// What C-TO-GO.md must have rows for, section by section and in this order. The
+// names are those of the texts it follows: every identifier of bgworker.c but
+// local variables, parameters and the words of the language.
+var namesOfC = map[string]string{
+	"bgworker.c of PostgreSQL 18": `
+		BackgroundWorkerList BackgroundWorkerSlot BackgroundWorkerSlot.in_use BackgroundWorkerSlot.terminate
+		BackgroundWorkerSlot.pid BackgroundWorkerSlot.generation BackgroundWorkerSlot.worker BackgroundWorkerArray
+		BackgroundWorkerArray.total_slots BackgroundWorkerArray.parallel_register_count
+		BackgroundWorkerArray.parallel_terminate_count BackgroundWorkerArray.slot BackgroundWorkerHandle
+		BackgroundWorkerHandle.slot BackgroundWorkerHandle.generation BackgroundWorkerData InternalBGWorkers fn_name fn_addr
+		bgworker_main_type ParallelWorkerMain ApplyLauncherMain ApplyWorkerMain ParallelApplyWorkerMain TablesyncWorkerMain
+		BackgroundWorkerShmemSize max_worker_processes BackgroundWorkerShmemInit ShmemInitStruct IsUnderPostmaster
+		RegisteredBgWorker RegisteredBgWorker.rw_lnode InvalidPid RegisteredBgWorker.rw_shmem_slot RegisteredBgWorker.rw_worker
+		FindRegisteredWorkerBySlotNumber BackgroundWorkerStateChange allow_new_workers pg_read_barrier
+		RegisteredBgWorker.rw_terminate RegisteredBgWorker.rw_pid kill SIGTERM ReportBackgroundWorkerPID pg_memory_barrier
+		SIGUSR1 ascii_safe_strlcpy PostmasterMarkPIDForWorkerNotify RegisteredBgWorker.rw_crashed_at ForgetBackgroundWorker
+		ReportBackgroundWorkerExit BackgroundWorkerStopNotifications ForgetUnstartedBackgroundWorkers
+		ResetBackgroundWorkerCrashTimes SanityCheckBackgroundWorker USECS_PER_DAY bgworker_die sigprocmask SIG_SETMASK BlockSig
+		MyBgworkerEntry BackgroundWorkerMain startup_data startup_data_len MyBackendType B_BG_WORKER init_ps_display
+		PostAuthDelay pg_usleep pqsignal SIGINT StatementCancelHandler procsignal_sigusr1_handler SIGFPE FloatExceptionHandler
+		SIG_IGN SIGHUP InitializeTimeouts SIGPIPE SIGUSR2 SIGCHLD SIG_DFL sigsetjmp error_context_stack PG_exception_stack
+		HOLD_INTERRUPTS EmitErrorReport proc_exit InitProcess BaseInit BackgroundWorkerInitializeConnection
+		session_preload_libraries INIT_PG_OVERRIDE_ALLOW_CONNS INIT_PG_OVERRIDE_ROLE_LOGIN BGWORKER_BYPASS_ALLOWCONN
+		BGWORKER_BYPASS_ROLELOGINCHECK InitPostgres InvalidOid IsInitProcessingMode SetProcessingMode InitProcessing
+		NormalProcessing GetProcessingMode BackgroundWorkerInitializeConnectionByOid BackgroundWorkerBlockSignals
+		BackgroundWorkerUnblockSignals UnBlockSig RegisterBackgroundWorker numworkers IsPostmasterEnvironment
+		process_shared_preload_libraries_in_progress RegisterDynamicBackgroundWorker LWLockAcquire LWLockRelease LW_EXCLUSIVE
+		BackgroundWorkerLock max_parallel_workers MAX_PARALLEL_WORKER_LIMIT pg_write_barrier SendPostmasterSignal
+		PMSIGNAL_BACKGROUND_WORKER_CHANGE BgwHandleStatus GetBackgroundWorkerPid LW_SHARED BGWH_STOPPED BGWH_NOT_YET_STARTED
+		BGWH_STARTED WaitForBackgroundWorkerStartup CHECK_FOR_INTERRUPTS WaitLatch MyLatch WL_LATCH_SET WL_POSTMASTER_DEATH
+		WAIT_EVENT_BGWORKER_STARTUP BGWH_POSTMASTER_DIED ResetLatch WaitForBackgroundWorkerShutdown WAIT_EVENT_BGWORKER_SHUTDOWN
+		TerminateBackgroundWorker LookupBackgroundWorkerFunction load_external_function GetBackgroundWorkerTypeByPid elog
+		ereport LOG DEBUG1 FATAL ERROR errmsg errmsg_internal errcode errdetail_plural errhint ERRCODE_OUT_OF_MEMORY
+		ERRCODE_INVALID_PARAMETER_VALUE ERRCODE_ADMIN_SHUTDOWN ERRCODE_PROGRAM_LIMIT_EXCEEDED ERRCODE_FEATURE_NOT_SUPPORTED
+		ERRCODE_CONFIGURATION_LIMIT_EXCEEDED dlist_head dlist_iter dlist_mutable_iter dlist_foreach dlist_foreach_modify
+		dlist_container dlist_push_head dlist_delete DLIST_STATIC_INIT MemoryContextAllocExtended MCXT_ALLOC_NO_OOM
+		MCXT_ALLOC_ZERO MemoryContextAlloc MemoryContextDelete TopMemoryContext PostmasterContext palloc pfree memcpy strcmp
+		strcpy lengthof add_size mul_size FLEXIBLE_ARRAY_MEMBER SIGNAL_ARGS Assert`,
+	"bgworker.c of PostgreSQL 12 and 13": `
+		slist_head slist_iter slist_mutable_iter slist_foreach slist_foreach_modify slist_container slist_push_head
+		slist_delete_current SLIST_STATIC_INIT malloc free RegisteredBgWorker.rw_backend RegisteredBgWorker.rw_child_slot
+		EXEC_BACKEND BackgroundWorkerEntry PG_SETMASK bgworker_sigusr1_handler latch_sigusr1_handler StartBackgroundWorker
+		IsBackgroundWorker dsm_detach_all PGSharedMemoryDetach SIGQUIT SignalHandlerForCrashExit bgworker_quickdie _exit`,
+	"The chapter": `
+		shared_preload_libraries _PG_init BackgroundWorker BackgroundWorker.bgw_name BackgroundWorker.bgw_type BGW_MAXLEN
+		MAXPGPATH BackgroundWorker.bgw_flags BgWorkerStartTime BackgroundWorker.bgw_start_time BackgroundWorker.bgw_restart_time
+		BackgroundWorker.bgw_main BackgroundWorker.bgw_library_name BackgroundWorker.bgw_function_name
+		BackgroundWorker.bgw_main_arg Datum BackgroundWorker.bgw_extra BGW_EXTRALEN BackgroundWorker.bgw_notify_pid
+		BGWORKER_SHMEM_ACCESS BGWORKER_BACKEND_DATABASE_CONNECTION BGWORKER_CLASS_PARALLEL BgWorkerStart_PostmasterStart
+		BgWorkerStart_ConsistentState BgWorkerStart_RecoveryFinished BGW_NEVER_RESTART MyProcPid Oid SPI libpq worker_spi`,
+	"Around a worker": `
+		PG_MODULE_MAGIC PG_FUNCTION_INFO_V1 PGDLLEXPORT BGW_DEFAULT_RESTART_INTERVAL BGWORKER_INTERRUPTIBLE
+		DefineCustomIntVariable MarkGUCPrefixReserved GetConfigOption SignalHandlerForConfigReload ConfigReloadPending
+		ProcessConfigFile SignalHandlerForShutdownRequest ShutdownRequestPending die SetLatch WL_TIMEOUT WL_EXIT_ON_PM_DEATH
+		WaitEventExtensionNew PostmasterIsAlive StartTransactionCommand CommitTransactionCommand PushActiveSnapshot
+		PopActiveSnapshot SPI_connect SPI_finish SPI_execute SPI_processed SPI_getbinval pgstat_report_activity`,
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/host"
+	"github.com/pgexthost/pgexthost/internal/localpg"
+	"github.com/pgexthost/pgexthost/plugins"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv("JANITOR_AS_PROGRAM") != "" || plugins.IsChild() {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// The Go half of the example in docs/C-TO-GO.md is janitor.go.
+func TestTheGuideShowsThisWorker(t *testing.T) {
+	program, err := os.ReadFile("janitor.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, code, _ := bytes.Cut(program, []byte("package main\n"))
+	guide, err := os.ReadFile("../../docs/C-TO-GO.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// In the guide a tab is four spaces: two columns have to fit a page.
+	code = bytes.ReplaceAll(bytes.TrimSpace(code), []byte("\t"), []byte("    "))
+	if !bytes.Contains(guide, append(append([]byte("```go\n"), code...), "\n```"...)) {
+		t.Error("docs/C-TO-GO.md shows another worker")
+	}
+}
+
+func TestTheJanitorRemovesWhatHasExpiredAndNothingElse(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	server, err := localpg.Start(ctx, localpg.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Stop(context.Background()) })
+	conn, err := pgx.Connect(ctx, server.ConnInfo())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(ctx, `
+		CREATE TABLE session (expires timestamptz);
+		INSERT INTO session VALUES (now() - interval '1 hour'), (now() - interval '1 s'), (now() + interval '1 hour')`); err != nil {
+		t.Fatal(err)
+	}
+
+	dir := filepath.Join(t.TempDir(), "host")
+	if err := host.Init(dir, server.ConnInfo()); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, os.Args[0], dir, "janitor.naptime=1s")
+	cmd.Env = append(os.Environ(), "JANITOR_AS_PROGRAM=1")
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var lines strings.Builder
+	for log := bufio.NewScanner(log); log.Scan(); {
+		lines.WriteString(log.Text() + "\n")
+		if strings.HasSuffix(log.Text(), "LOG:  janitor: removed 2 sessions") {
+			_ = cmd.Process.Signal(unix.SIGINT)
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v; log:\n%s", err, &lines)
+	}
+	if !strings.Contains(lines.String(), "FATAL:  terminating background worker \"janitor\" due to administrator command\n") {
+		t.Errorf("SIGTERM did not end the worker; log:\n%s", &lines)
+	}
+	var left int
+	if err := conn.QueryRow(ctx, "SELECT count(*) FROM session").Scan(&left); err != nil || left != 1 {
+		t.Errorf("%d sessions are left (%v), want the one that has not expired", left, err)
+	}
+}
