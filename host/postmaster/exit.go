@@ -88,7 +88,8 @@ func (m *Machine) settle(w *worker, out outcome, ev Exited) {
 }
 
 // logExit mirrors LogChildExit. In an immediate shutdown, and once a crash cycle
-// has begun, nothing is said of children that were killed: that was the order.
+// has begun, nothing is said of children that crashed or were killed: that was
+// the order.
 func (m *Machine) logExit(level elog.Level, name string, pid int, ev Exited) {
 	s := ev.Status
 	if ev.Failure != nil {
@@ -97,7 +98,7 @@ func (m *Machine) logExit(level elog.Level, name string, pid int, ev Exited) {
 		m.emit(Log{e})
 		return
 	}
-	if (m.shutdown == ImmediateShutdown || m.fatal) && (s.Signaled || s.Code > 1) {
+	if (m.shutdown == ImmediateShutdown || m.fatal) && (s.Signaled || ev.outcome() == exitCrashed) {
 		return
 	}
 	e := elog.New(level, "", "%s (PID %d) %s", name, pid, s)

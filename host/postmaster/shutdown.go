@@ -120,16 +120,21 @@ func (m *Machine) stopAuxiliaries() {
 	m.signalAll(sigterm)
 }
 
-// anyLeft reports whether there is a child of the kind to wait for. A start
-// that has not even been answered by the time of the SIGKILL hangs in the
-// kernel; what may come of it later finds its host dead, and ends.
+// anyLeft reports whether there is a child of the kind to wait for.
 func (m *Machine) anyLeft(kind func(*child) bool) bool {
 	for c := range m.allChildren {
-		if kind(c) && (c.pid != 0 || !m.killed) {
+		if kind(c) && m.waitsFor(c) {
 			return true
 		}
 	}
 	return false
+}
+
+// waitsFor reports whether a child holds up a stop. A start that has not even
+// been answered by the time of the SIGKILL hangs in the kernel; what may come of
+// it later finds its host dead, and ends. Only a crash cycle waits for it too.
+func (m *Machine) waitsFor(c *child) bool {
+	return c.pid != 0 || !m.killed || m.phase == phaseWaitDead
 }
 
 func isWorker(c *child) bool { return c.worker != nil }

@@ -64,10 +64,13 @@ func (m *Machine) noticeNew(slot int) {
 
 // plausible reports whether the postmaster can act on a descriptor. PostgreSQL
 // lives with any nonsense here; but no start time that is none will ever come,
-// and a restart time below zero is a hot loop.
+// and a restart time below zero is a hot loop. A parallel worker that restarts
+// would survive a crash cycle and then be counted as terminated in a segment
+// that never counted it as registered: the cap would be reached for ever.
 func plausible(def *plugins.BackgroundWorker) bool {
 	return def.StartTime >= plugins.StartAtPostmasterStart && def.StartTime <= plugins.StartAtRecoveryFinished &&
-		def.RestartTime >= plugins.NeverRestart && def.RestartTime <= plugins.MaxRestartInterval
+		def.RestartTime >= plugins.NeverRestart && def.RestartTime <= plugins.MaxRestartInterval &&
+		(def.Flags&plugins.ClassParallel == 0 || def.RestartTime == plugins.NeverRestart)
 }
 
 // refuse gives back the slot of a worker that will never run, and tells

@@ -100,7 +100,7 @@ func (m *Machine) reportWait() {
 	var names []string
 	count := 0
 	for c := range m.allChildren {
-		if !kind(c) {
+		if !kind(c) || !m.waitsFor(c) {
 			continue
 		}
 		if count++; count <= longestList {
