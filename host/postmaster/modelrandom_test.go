@@ -1,0 +1,270 @@
+package postmaster_test
+
+import (
+	"flag"
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/pgexthost/pgexthost/host/postmaster"
+	"github.com/pgexthost/pgexthost/internal/lifecycle"
+	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/shmem"
+)
+
+// How much the default run does: some seconds. -rapid.checks and -rapid.steps
+// on the command line override it.
+func init() {
+	for name, n := range map[string]int{"rapid.checks": 1500, "rapid.steps": 60} {
+		if err := flag.Set(name, strconv.Itoa(n)); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// Whatever happens, the machine does what the model says. A failure ends with
+// the shortest script that shows it.
+func TestTheMachineDoesWhatTheModelSays(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) { newPlayer(t).play() })
+}
+
+// The same in a crowded host: more workers than one launch pass starts, which
+// is 100.
+func TestTheMachineDoesWhatTheModelSaysOfManyWorkers(t *testing.T) {
+	t.Parallel()
+	static := make([]plugins.BackgroundWorker, 105)
+	for i := range static {
+		static[i] = named(fmt.Sprint("static ", i), restart(i%3))
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		d := newDuel(t, len(static), static, postmaster.ServerMonitor)
+		d.begin()
+		budget := 2 * len(static)
+		for p := d.unanswered(); budget > 0; p = d.unanswered() {
+			budget--
+			switch {
+			case p == nil && d.now.Equal(d.model.NextWake()):
+				d.tick()
+			case p == nil:
+				return
+			case rapid.SampledFrom([]bool{true, false, false, false, false, false, false, false, false}).Draw(t, "odd"):
+				d.oddly(p)
+			default:
+				d.pids++
+				d.answer(p, d.pids, nil, false)
+			}
+		}
+	})
+}
+
+func (d *duel) unanswered() *lifecycle.Process {
+	for _, p := range d.model.Processes {
+		if p.Pid == 0 {
+			return p
+		}
+	}
+	return nil
+}
+
+// oddly does something else than to answer a start with a pid.
+func (d *duel) oddly(p *lifecycle.Process) {
+	switch rapid.SampledFrom([]string{"tick", "fail", "exit", "time"}).Draw(d.t, "odd thing") {
+	case "fail":
+		d.answer(p, 0, errNoExec, rapid.Bool().Draw(d.t, "transient"))
+	case "exit":
+		if p := d.pick(true); p != nil {
+			d.exit(p, lifecycle.Exit{Code: 1, Clean: true})
+		}
+	case "time":
+		d.now = d.now.Add(time.Second)
+		d.tick()
+	default:
+		d.tick()
+	}
+}
+
+// player draws events. A host that has exited is followed by another.
+type player struct {
+	*duel
+	static []plugins.BackgroundWorker
+}
+
+func newPlayer(t *rapid.T) *player {
+	p := &player{static: rapid.SliceOfN(rapid.Custom(drawWorker), 0, 4).Draw(t, "static")}
+	for i := range p.static {
+		p.static[i].Name, p.static[i].Type = fmt.Sprint("static ", i), fmt.Sprint("type ", i)
+	}
+	p.duel = newDuel(t, 6, p.static, postmaster.ServerMonitor, "gateway")
+	p.setUp()
+	return p
+}
+
+func (p *player) setUp() {
+	p.configure(drawSettings(p.t))
+	p.begin()
+}
+
+func (p *player) play() {
+	actions := map[string]func(*rapid.T){
+		"": func(t *rapid.T) {
+			if p.model.Exited {
+				p.afterExit()
+				p.duel = newDuel(t, 6, p.static, postmaster.ServerMonitor, "gateway")
+				p.setUp()
+			}
+		},
+		"news": func(t *rapid.T) {
+			state := rapid.SampledFrom([]shmem.ServerState{shmem.ServerReadWrite, shmem.ServerStandby, shmem.ServerUnreachable, shmem.ServerStarting}).Draw(t, "state")
+			p.news(state, rapid.SampledFrom([]time.Time{{}, serverA, serverB}).Draw(t, "server"))
+		},
+		"reload":    func(t *rapid.T) { p.reload(); p.configure(drawSettings(t)) },
+		"late":      func(t *rapid.T) { p.now = p.now.Add(drawPause(t)) }, // the next event comes when something is overdue
+		"pass":      func(t *rapid.T) { p.now = p.now.Add(drawPause(t)); p.tick() },
+		"wake":      func(*rapid.T) { p.now = p.model.NextWake(); p.tick() },
+		"too early": func(*rapid.T) { p.tooEarly() },
+		"garbage":   func(*rapid.T) { p.garbage() },
+		"recycled":  func(*rapid.T) { p.recycled() },
+		"terminate": func(*rapid.T) { p.terminate() },
+		"shutdown": func(t *rapid.T) {
+			p.shutdown(rapid.SampledFrom([]lifecycle.Mode{lifecycle.Smart, lifecycle.Fast, lifecycle.Immediate}).Draw(t, "mode"))
+		},
+		"lock file": func(t *rapid.T) {
+			if rapid.SampledFrom([]bool{false, false, false, true}).Draw(t, "lost") {
+				p.lockFileLost()
+			}
+		},
+		"stale news of a child": func(*rapid.T) { p.step(postmaster.Exited{Child: 1 << 40}, func() {}) },
+	}
+	for i := range 4 { // most of what happens
+		actions[fmt.Sprint("register ", i)] = func(*rapid.T) { p.register() }
+		actions[fmt.Sprint("start ", i)] = func(*rapid.T) { p.start() }
+		actions[fmt.Sprint("exit ", i)] = func(t *rapid.T) {
+			if child := p.pick(true); child != nil {
+				p.exit(child, drawExit(t))
+			}
+		}
+	}
+	p.t.Repeat(actions)
+}
+
+func drawSettings(t *rapid.T) lifecycle.Settings {
+	return lifecycle.Settings{
+		StopTimeout:       rapid.SampledFrom([]time.Duration{0, 2 * time.Second, 12 * time.Second}).Draw(t, "worker_stop_timeout"),
+		CrashScope:        rapid.SampledFrom([]string{"auto", "cluster", "worker"}).Draw(t, "crash_scope"),
+		RestartAfterCrash: rapid.SampledFrom([]bool{true, true, true, false}).Draw(t, "restart_after_crash"),
+	}
+}
+
+func drawPause(t *rapid.T) time.Duration {
+	return rapid.SampledFrom([]time.Duration{
+		1, 50 * time.Millisecond, 100 * time.Millisecond, time.Second, 3 * time.Second, 5 * time.Second, 10 * time.Second, time.Minute, time.Hour,
+	}).Draw(t, "pause")
+}
+
+// drawWorker draws one that passes the checks of a registration.
+func drawWorker(t *rapid.T) plugins.BackgroundWorker {
+	w := named("w", restart(rapid.SampledFrom([]int{never, 0, 1, 5, 60}).Draw(t, "restart")))
+	if rapid.Bool().Draw(t, "database") {
+		w.Flags = dbFlags
+		w.StartTime = rapid.SampledFrom([]plugins.StartTime{plugins.StartAtConsistentState, plugins.StartAtRecoveryFinished}).Draw(t, "at")
+	}
+	if w.RestartTime == never && rapid.Bool().Draw(t, "parallel") {
+		w.Flags |= plugins.ClassParallel
+	}
+	return w
+}
+
+// register claims a slot for a worker, sound or not, with a waiter that lives
+// or does not.
+func (p *player) register() {
+	w := drawWorker(p.t)
+	p.names++
+	w.Name, w.Type = fmt.Sprint("dynamic ", p.names), fmt.Sprint("type ", p.names)
+	switch rapid.SampledFrom([]string{"sound", "sound", "sound", "garbage"}).Draw(p.t, "descriptor") {
+	case "garbage":
+		w.StartTime = plugins.StartTime(rapid.IntRange(-1, 3).Draw(p.t, "start time"))
+		w.RestartTime = rapid.SampledFrom([]int{-2, plugins.MaxRestartInterval, plugins.MaxRestartInterval + 1, 3}).Draw(p.t, "restart time")
+		w.Flags = plugins.Flags(rapid.IntRange(0, 31).Draw(p.t, "flags"))
+		w.NotifyPid = rapid.SampledFrom([]int{-1, 0, 1, 1 << 40}).Draw(p.t, "notify pid")
+	default:
+		if waiter := p.pick(true); waiter != nil {
+			w.NotifyPid = waiter.Pid
+		}
+	}
+	for i, s := range p.model.Slots {
+		if !s.InUse {
+			p.write(i, lifecycle.Slot{InUse: true, Pid: -1, Worker: w, Terminate: rapid.SampledFrom([]bool{false, false, false, true}).Draw(p.t, "terminate")})
+			break
+		}
+	}
+	if rapid.SampledFrom([]bool{true, true, false}).Draw(p.t, "signal") { // or the next one's will do
+		p.changed()
+	}
+}
+
+// start answers the request for a process.
+func (p *player) start() {
+	child := p.pick(false)
+	switch {
+	case child == nil:
+	case rapid.SampledFrom([]bool{false, false, true}).Draw(p.t, "fail"):
+		p.answer(child, 0, errNoExec, rapid.Bool().Draw(p.t, "transient"))
+	default:
+		p.pids++
+		p.answer(child, p.pids, nil, false)
+	}
+}
+
+// recycled answers with the pid of a child whose end is not known yet.
+func (p *player) recycled() {
+	if child, former := p.pick(false), p.pick(true); child != nil && former != nil {
+		p.answer(child, former.Pid, nil, false)
+	}
+}
+
+func (p *player) terminate() {
+	i := rapid.IntRange(0, len(p.slots.slot)-1).Draw(p.t, "slot")
+	s := p.model.Slots[i]
+	s.Terminate = true
+	p.write(i, s)
+	p.changed()
+}
+
+// garbage is what a hostile child does to the segment.
+func (p *player) garbage() {
+	if rapid.Bool().Draw(p.t, "total") {
+		p.model.Total = rapid.SampledFrom([]int64{-1, 0, 7, 1 << 40}).Draw(p.t, "total slots")
+		p.slots.total = p.model.Total
+		p.changed()
+		p.model.Total, p.slots.total = 6, 6
+		return
+	}
+	i := rapid.IntRange(0, len(p.slots.slot)-1).Draw(p.t, "slot")
+	w := drawWorker(p.t)
+	w.Name = "nonsense"
+	p.write(i, lifecycle.Slot{
+		InUse: rapid.Bool().Draw(p.t, "in use"), Terminate: rapid.Bool().Draw(p.t, "terminate"),
+		Pid: rapid.SampledFrom([]int{-1, 0, 1, 101}).Draw(p.t, "pid"), Worker: w,
+	})
+	p.changed()
+}
+
+// tooEarly wakes the machine up a moment before it asked for that: nothing may
+// happen then.
+func (p *player) tooEarly() {
+	if at := p.model.NextWake().Add(-1); at.After(p.now) {
+		p.now = at
+		p.tick()
+	}
+}
+
+// afterExit gives the machine events that come too late.
+func (p *player) afterExit() {
+	p.changed()
+	p.tick()
+	p.shutdown(lifecycle.Immediate)
+}
