@@ -18,7 +18,7 @@ import (
 // How much the default run does: some seconds. -rapid.checks and -rapid.steps
 // on the command line override it.
 func init() {
-	for name, n := range map[string]int{"rapid.checks": 1500, "rapid.steps": 60} {
+	for name, n := range map[string]int{"rapid.checks": 4000, "rapid.steps": 60} {
 		if err := flag.Set(name, strconv.Itoa(n)); err != nil {
 			panic(err)
 		}
@@ -41,6 +41,9 @@ func TestTheMachineDoesWhatTheModelSaysOfManyWorkers(t *testing.T) {
 		static[i] = named(fmt.Sprint("static ", i), restart(i%3))
 	}
 	rapid.Check(t, func(t *rapid.T) {
+		if rapid.IntRange(0, 1<<16).Draw(t, "share")%16 != 15 {
+			return // these scripts are long: fewer will do
+		}
 		d := newDuel(t, len(static), static, postmaster.ServerMonitor)
 		d.begin()
 		budget := 2 * len(static)
@@ -59,6 +62,50 @@ func TestTheMachineDoesWhatTheModelSaysOfManyWorkers(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The same where most of what happens is the server's doing: losses in a row,
+// restarts, and workers that run long enough to be forgiven.
+func TestTheMachineDoesWhatTheModelSaysOfLostServers(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		d := newDuel(t, 4, workers(named("a", database), named("b", database, restart(never))), postmaster.ServerMonitor)
+		p := &player{duel: d}
+		d.begin()
+		d.news(shmem.ServerReadWrite, serverA)
+		actions := map[string]func(*rapid.T){"": func(*rapid.T) {}}
+		for i := range 3 {
+			actions[fmt.Sprint("start ", i)] = func(*rapid.T) { p.startWell() }
+			actions[fmt.Sprint("lose ", i)] = func(*rapid.T) { p.lose() }
+			actions[fmt.Sprint("same ", i)] = func(*rapid.T) { p.news(shmem.ServerReadWrite, serverA) }
+			actions[fmt.Sprint("wake ", i)] = func(*rapid.T) { p.now = p.model.NextWake(); p.tick() }
+		}
+		actions["other"] = func(*rapid.T) { p.news(shmem.ServerStandby, serverB) }
+		actions["gone"] = func(*rapid.T) { p.news(shmem.ServerUnreachable, serverA) }
+		actions["pass"] = func(t *rapid.T) { p.now = p.now.Add(drawPause(t)); p.tick() }
+		actions["register"] = func(*rapid.T) { p.register() }
+		actions["terminate"] = func(*rapid.T) { p.terminate() }
+		t.Repeat(actions)
+	})
+}
+
+// startWell answers every request for a process with a pid.
+func (p *player) startWell() {
+	for child := p.unanswered(); child != nil; child = p.unanswered() {
+		p.pids++
+		p.answer(child, p.pids, nil, false)
+	}
+}
+
+// lose ends a worker with an error of the server.
+func (p *player) lose() {
+	child := p.pick(true)
+	if child == nil {
+		return
+	}
+	e := lifecycle.Exit{Code: 1, Ready: true, Clean: true, Message: "text"}
+	e.SQLState = rapid.SampledFrom([]string{"08006", "53300", "57P01", "57P02", "57P03", "42704"}).Draw(p.t, "sqlstate")
+	p.exit(child, e)
 }
 
 func (d *duel) unanswered() *lifecycle.Process {
