@@ -77,6 +77,10 @@ func (c *children) start(id postmaster.ChildID, kind shmem.ProcKind, name string
 	}
 	c.records[index] = true
 	c.segment.Proc(index).Reset(kind)
+	if c.segment.WriteConstants() {
+		c.log.Emit(elog.New(elog.Log, "", "the header of shared memory was overwritten").
+			WithDetail("It has been restored."))
+	}
 	startup.Protocol, startup.LayoutHash, startup.Kind, startup.Proc = handshake.ProtocolVersion, shmem.LayoutHash(), kind, index
 	c.spawner.submit(spawnRequest{
 		path: c.exe, title: c.title + name, env: c.env, dir: c.dir.path,
@@ -130,7 +134,7 @@ func (c *children) greeted(id postmaster.ChildID, err error) {
 	switch {
 	case p == nil:
 	case err == nil:
-		p.answered = true
+		p.greeted()
 	case isGone(err):
 		time.AfterFunc(goneGrace, func() { c.post(goneQuiet{id, err}) })
 	default:
@@ -158,6 +162,8 @@ func (c *children) buried(id postmaster.ChildID) (postmaster.Exited, bool) {
 		// can't be another group's.
 		_ = unix.Kill(-p.pid, unix.SIGKILL)
 	}
+	// Once it is reaped, whoever waits for its lock may take it away.
+	critical := c.segment.SlotLockHolder() == p.pid
 	status, err := reap(p.pid)
 	if err != nil {
 		// Somebody else has reaped our child: all that is left to know is that
@@ -168,7 +174,7 @@ func (c *children) buried(id postmaster.ChildID) (postmaster.Exited, bool) {
 	ev := postmaster.Exited{
 		Child: id, Pid: p.pid, Status: status, Failure: p.failure,
 		Ready: p.record.Ready(), Clean: clean, SQLState: p.record.ExitSQLState(), Message: p.record.ExitMessage(),
-		Critical: c.segment.SlotLockHolder() == p.pid,
+		Critical: critical,
 	}
 	if !ev.Clean { // a process that ends in order was running nothing any more
 		ev.Activity = p.record.Activity().Query

@@ -82,6 +82,7 @@ func (h *host) checkSignals() {
 	if h.segment.TakePostmasterSignal(shmem.PMSignalServerState) {
 		if state, since, err := h.segment.ServerState(); err != nil {
 			h.log.Logf(elog.Log, "%v", err)
+			h.children.poke(postmaster.ServerMonitor) // it knows better
 		} else {
 			h.step(postmaster.ServerStateChanged{State: state, Started: since})
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,10 +23,11 @@ type process struct {
 	pidfd     *os.File
 	index     int // of its process record
 	record    shmem.ProcRecord
-	socket    *os.File // our end of the handshake
-	auxiliary string   // its name, if it is an auxiliary process
-	answered  bool     // it has shaken hands, so its signal handlers are in place
-	failure   error    // why the host has put an end to it, if it has
+	socket    *os.File      // our end of the handshake
+	auxiliary string        // its name, if it is an auxiliary process
+	answered  bool          // it has shaken hands, so its signal handlers are in place
+	held      []unix.Signal // that wait for the answer
+	failure   error         // why the host has put an end to it, if it has
 }
 
 // handshakeLimit is how long a child may take to answer, and goneGrace how long
@@ -125,25 +127,37 @@ func reap(pid int) (postmaster.ExitStatus, error) {
 
 // send sends a signal to the child and its process group. The child leads a
 // session of its own, so it can't leave its group, and one kill reaches both.
+//
+// Before the child has answered it may not have its handlers yet. SIGTERM,
+// SIGINT and SIGHUP wait for that here: nobody can wipe them out. From then on
+// the child itself holds back what it has blocked.
 func (p *process) send(sig unix.Signal) {
 	switch sig {
-	case unix.SIGTERM:
-		if !p.record.Request(shmem.RequestTerm) {
-			return
-		}
-	case unix.SIGINT:
-		if !p.record.Request(shmem.RequestInt) {
+	case unix.SIGTERM, unix.SIGINT, unix.SIGHUP:
+		if !p.answered {
+			if !slices.Contains(p.held, sig) {
+				p.held = append(p.held, sig)
+			}
 			return
 		}
 	case unix.SIGQUIT:
 		if !p.answered {
 			sig = unix.SIGKILL // to SIGQUIT, a Go program without a handler dumps its stacks
 		}
-	case unix.SIGHUP:
-		if p.record.Request(shmem.RequestHup) {
-			_ = unix.Kill(p.pid, sig) // not for grandchildren, which would die of it
-		}
+	}
+	if sig == unix.SIGHUP {
+		_ = unix.Kill(p.pid, sig) // not for grandchildren, which would die of it
 		return
 	}
 	_ = unix.Kill(-p.pid, sig)
+}
+
+// greeted notes that the child has its signal handlers, and sends what waited
+// for that.
+func (p *process) greeted() {
+	p.answered = true
+	for _, sig := range p.held {
+		p.send(sig)
+	}
+	p.held = nil
 }

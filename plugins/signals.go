@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/plugins/elog"
-	"github.com/pgexthost/pgexthost/shmem"
 )
 
 // SignalHandler acts on a signal. It runs on the runtime's signal goroutine and
@@ -65,16 +64,9 @@ type signalTable struct {
 	unblocked chan struct{} // tells the signal goroutine to look at pending
 }
 
-// blockable lists the signals that BlockSignals holds back, with the request
-// bit by which the postmaster leaves them before a child is ready.
-var blockable = []struct {
-	sig     unix.Signal
-	request shmem.Request
-}{
-	{unix.SIGTERM, shmem.RequestTerm},
-	{unix.SIGINT, shmem.RequestInt},
-	{unix.SIGHUP, shmem.RequestHup},
-}
+// blockable lists the signals that BlockSignals holds back. From its handshake
+// on a child gets them when they are sent, and does that by itself.
+var blockable = []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP}
 
 // PostmasterDeathSignal is what a child is sent by the kernel when the host
 // dies. Mirrors POSTMASTER_DEATH_SIGNAL.
@@ -126,28 +118,13 @@ func (w *Worker) UnblockSignals() {
 	w.signals.mu.Lock()
 	defer w.signals.mu.Unlock()
 	w.signals.blocked = false
-	requests := w.proc.MakeReady()
-	for _, b := range blockable {
-		if requests&b.request != 0 {
-			w.deliver(b.sig)
-		}
-	}
+	w.proc.MakeReady()
 	if len(w.signals.pending) > 0 {
 		select {
 		case w.signals.unblocked <- struct{}{}:
 		default: // the goroutine knows already
 		}
 	}
-}
-
-// deliver does what the postmaster would have done had we been ready: TERM and
-// INT are for the whole process group, which includes ourselves. The caller
-// holds the table's lock.
-func (w *Worker) deliver(sig unix.Signal) {
-	if sig != unix.SIGHUP && leadsGroup() && unix.Kill(-os.Getpid(), sig) == nil {
-		return
-	}
-	w.signals.pending[sig] = true
 }
 
 // leadsGroup reports whether this process leads a process group of its own, as
@@ -219,9 +196,9 @@ func (w *Worker) serveHandled(c signalChannels) {
 		select {
 		case <-w.signals.unblocked:
 			pending := w.signals.takePending()
-			for _, b := range blockable {
-				if pending[b.sig] {
-					w.handle(b.sig)
+			for _, sig := range blockable {
+				if pending[sig] {
+					w.handle(sig)
 				}
 			}
 		case <-c[unix.SIGUSR2]:

@@ -1,6 +1,7 @@
 package shmem
 
 import (
+	"sync/atomic"
 	"time"
 )
 
@@ -91,10 +92,14 @@ func (r ProcRecord) EndWait() { r.p.waitClass.Store(uint32(NotWaiting)) }
 // write brackets a change with the change count, as
 // PGSTAT_BEGIN_WRITE_ACTIVITY does.
 func (r ProcRecord) write(change func(*proc)) {
-	r.p.changeCount.Add(1)
+	beginChange(&r.p.changeCount)
 	change(r.p)
 	r.p.changeCount.Add(1)
 }
+
+// beginChange makes a change count odd, for its one writer, who adds one when he
+// is done. A count that somebody else has left odd does not stay so for ever.
+func beginChange(count *atomic.Uint32) { count.Or(1) }
 
 // readAttempts bounds how often a reader tries to get a consistent copy: the
 // writer may have died, or may be garbage, with the count left odd.
@@ -106,7 +111,7 @@ func (r ProcRecord) Activity() Activity {
 	var a Activity
 	r.read(func(p *proc) {
 		a = Activity{
-			State: ActivityState(p.activityState), Since: time.UnixMicro(p.activitySince),
+			State: ActivityState(p.activityState), Since: fromMicros(p.activitySince),
 			Query: safeString(p.activity[:]), Database: safeString(p.database[:]),
 		}
 	})

@@ -41,9 +41,6 @@
 //   - The postmaster takes no lock, computes every offset from its own copy of
 //     the geometry, and copies what it reads with bounds. No content of the
 //     segment can crash it, block it or make it loop.
-//   - A signal that is held back until its child is ready is acted upon exactly
-//     once: [ProcRecord.Request] and [ProcRecord.MakeReady] each are one atomic
-//     step on the same word.
 //   - The segment never changes size, and holds no Go pointers. Programs whose
 //     layouts differ in any field refuse to share it.
 package shmem

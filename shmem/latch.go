@@ -35,7 +35,14 @@ func (l Latch) Set() { l.raise(latchSet) }
 
 // Kick makes a present or the next Wait return without setting the latch. The
 // owner's own process uses it when a context ends or the postmaster dies.
-func (l Latch) Kick() { l.raise(latchKick) }
+//
+// It always costs a system call: unlike a latch that is set for an event of the
+// plugin's, a kick must arrive even if somebody has wiped out the word that says
+// that the owner sleeps.
+func (l Latch) Kick() {
+	l.word.Or(latchKick)
+	futexWake(l.word)
+}
 
 func (l Latch) raise(bit uint32) {
 	if l.word.Or(bit)&latchSleeping != 0 {
@@ -49,6 +56,11 @@ func (l Latch) Reset() { l.word.And(^uint32(latchSet)) }
 
 // IsSet reports whether the latch is set.
 func (l Latch) IsSet() bool { return l.word.Load()&latchSet != 0 }
+
+// longestSleep is after how long a sleeper looks at its latch unasked. It is of
+// use only if the word was overwritten in its sleep, so that who set the latch
+// did not see that there is somebody to be woken.
+const longestSleep = 5 * time.Second
 
 // Wait sleeps until the latch is set, somebody kicks it, or the timeout has
 // passed (negative: none). A latch that is set already makes it return at once;
@@ -69,9 +81,9 @@ func (l Latch) Wait(timeout time.Duration) WakeReason {
 		case word&latchSet != 0:
 			return WokenBySet
 		}
-		remaining := time.Duration(-1)
+		remaining := longestSleep
 		if timeout >= 0 {
-			if remaining = time.Until(deadline); remaining <= 0 {
+			if remaining = min(time.Until(deadline), longestSleep); remaining <= 0 {
 				return WokenByTimeout
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"reflect"
+	"sync"
 	"sync/atomic"
 )
 
@@ -112,7 +113,7 @@ const Tombs = 64
 
 // proc is the record of one child process, as PGPROC and PgBackendStatus are
 // in PostgreSQL. The postmaster resets it before the child exists; from then
-// on the child writes it, except for the request bits of flags.
+// on the child writes it, except for its pid.
 type proc struct {
 	pid       atomic.Int32
 	kind      atomic.Uint32
@@ -136,7 +137,7 @@ type proc struct {
 // layoutHash digests name, type, offset and size of every field of every
 // structure in the segment, so that two programs that would read the same
 // bytes differently never share them.
-func layoutHash() uint64 {
+var layoutHash = sync.OnceValue(func() uint64 {
 	h := fnv.New64a()
 	for _, t := range [...]reflect.Type{
 		reflect.TypeFor[header](), reflect.TypeFor[slot](), reflect.TypeFor[descriptor](), reflect.TypeFor[report](), reflect.TypeFor[tomb](), reflect.TypeFor[proc](),
@@ -148,7 +149,7 @@ func layoutHash() uint64 {
 		}
 	}
 	return h.Sum64()
-}
+})
 
 // pageSize aligns the parts of the segment; it is a property of the layout,
 // not of the machine.

@@ -124,9 +124,5 @@ func (s *Segment) ServerState() (ServerState, time.Time, error) {
 	if state >= numServerStates {
 		return ServerUnreachable, time.Time{}, ErrServerState
 	}
-	var started time.Time
-	if us := s.head.serverStarted.Load(); us != 0 {
-		started = time.UnixMicro(us)
-	}
-	return state, started, nil
+	return state, fromMicros(s.head.serverStarted.Load()), nil
 }

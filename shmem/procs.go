@@ -17,25 +17,9 @@ const (
 
 // The bits of a process record's flags.
 const (
-	procReady = 1 << iota // signals may be sent: UnblockSignals
+	procReady = 1 << iota // the process acts upon signals: UnblockSignals
 	procClean             // the process ends in an orderly way
-	procWantsTerm
-	procWantsInt
-	procWantsHup
 )
-
-// Request is a signal the postmaster wants a child to act upon.
-type Request uint32
-
-// The requests that are held back until a child is ready for signals. Each
-// stands for the signal of its name.
-const (
-	RequestTerm Request = procWantsTerm
-	RequestInt  Request = procWantsInt
-	RequestHup  Request = procWantsHup
-)
-
-const allRequests = procWantsTerm | procWantsInt | procWantsHup
 
 // ProcRecord is the record of one child process. The postmaster uses the
 // methods of the first group, the child those of the second; both sides'
@@ -78,24 +62,7 @@ func (r ProcRecord) SetPid(pid int) {
 	r.p.startedAt.Store(time.Now().UnixMicro())
 }
 
-// Request reports whether the child is ready for signals, in which case the
-// caller sends the signal; otherwise it leaves the request for the child to
-// find when it becomes ready. Both happen in one atomic step on one word, and
-// so does the child's half, [ProcRecord.MakeReady]: every request is acted upon
-// exactly once.
-func (r ProcRecord) Request(req Request) (ready bool) {
-	for {
-		old := r.p.flags.Load()
-		if old&procReady != 0 {
-			return true
-		}
-		if r.p.flags.CompareAndSwap(old, old|uint32(req)) {
-			return false
-		}
-	}
-}
-
-// Ready reports whether the child accepts signals.
+// Ready reports whether the child acts upon signals.
 func (r ProcRecord) Ready() bool { return r.p.flags.Load()&procReady != 0 }
 
 // Clean reports whether the child left its mark that it ends in an orderly way.
@@ -135,16 +102,8 @@ func (r ProcRecord) Pid() int { return int(r.p.pid.Load()) }
 // Kind returns what the process is for.
 func (r ProcRecord) Kind() ProcKind { return ProcKind(r.p.kind.Load()) }
 
-// MakeReady makes the process ready for signals (UnblockSignals) and returns
-// the requests that were left for it until then.
-func (r ProcRecord) MakeReady() Request {
-	for {
-		old := r.p.flags.Load()
-		if r.p.flags.CompareAndSwap(old, (old|procReady)&^allRequests) {
-			return Request(old & allRequests)
-		}
-	}
-}
+// MakeReady makes the process ready for signals (UnblockSignals).
+func (r ProcRecord) MakeReady() { r.p.flags.Or(procReady) }
 
 // MakeUnready makes the process unready for signals (BlockSignals).
 func (r ProcRecord) MakeUnready() { r.p.flags.And(^uint32(procReady)) }

@@ -9,43 +9,6 @@ import (
 	"github.com/pgexthost/pgexthost/shmem"
 )
 
-func TestARequestIsActedUponExactlyOnce(t *testing.T) {
-	s, _ := newSegment(t, 1, 1)
-	r := s.Proc(0)
-	for range 20000 {
-		r.Reset(shmem.ProcWorker)
-		var wg sync.WaitGroup
-		var signalled, taken bool
-		wg.Go(func() { signalled = r.Request(shmem.RequestTerm) })
-		wg.Go(func() { taken = r.MakeReady()&shmem.RequestTerm != 0 })
-		wg.Wait()
-		if signalled == taken {
-			t.Fatalf("the postmaster signals: %v; the child found the request: %v", signalled, taken)
-		}
-	}
-}
-
-func TestRequestsAreKeptApartAndTakenOnce(t *testing.T) {
-	s, _ := newSegment(t, 1, 1)
-	r := s.Proc(0)
-	r.Reset(shmem.ProcWorker)
-	r.Request(shmem.RequestInt)
-	r.Request(shmem.RequestHup)
-	if got := r.MakeReady(); got != shmem.RequestInt|shmem.RequestHup {
-		t.Errorf("got %b", got)
-	}
-	if !r.Ready() || !r.Request(shmem.RequestTerm) {
-		t.Error("it is not ready")
-	}
-	r.MakeUnready()
-	if r.Ready() || r.Request(shmem.RequestHup) {
-		t.Error("it is still ready")
-	}
-	if got := r.MakeReady(); got != shmem.RequestHup {
-		t.Errorf("got %b", got)
-	}
-}
-
 func TestExitSQLStateIsNeverGarbage(t *testing.T) {
 	s, _ := newSegment(t, 1, 1)
 	r := s.Proc(0)
@@ -63,14 +26,12 @@ func TestResetForgetsThePreviousProcess(t *testing.T) {
 	r := s.Proc(0)
 	r.MakeReady()
 	r.SetClean()
-	r.MakeUnready()
-	r.Request(shmem.RequestTerm)
 	r.ReportActivity(shmem.ActivityRunning, "SELECT secret")
 	r.ReportDatabase("db")
 	r.StartWait(shmem.WaitEvent{Class: shmem.WaitClassExtension, Name: "Old"})
 	r.Latch().Set()
 	r.Reset(shmem.ProcAuxiliary)
-	if r.Ready() || r.Clean() || r.MakeReady() != 0 || r.Latch().IsSet() || r.Kind() != shmem.ProcAuxiliary {
+	if r.Ready() || r.Clean() || r.Latch().IsSet() || r.Kind() != shmem.ProcAuxiliary {
 		t.Error("flags remain")
 	}
 	if a := r.Activity(); a.Query != "" || a.Database != "" || a.State != shmem.ActivityUndefined {

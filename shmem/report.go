@@ -24,7 +24,7 @@ type WorkerReport struct {
 // SetReport publishes the report on the slot's worker.
 func (p PostmasterSlots) SetReport(i int, r WorkerReport) {
 	w := &p.slots[i].report
-	w.changeCount.Add(1)
+	beginChange(&w.changeCount)
 	w.store(&r)
 	w.changeCount.Add(1)
 }
@@ -53,10 +53,11 @@ type SlotInfo struct {
 }
 
 // Info copies a slot, and reports false if it is not in use, or has changed
-// hands too often to be copied. It takes no lock.
+// hands too often to be copied. A report that can't be had in one piece, because
+// its change count is garbage, is a torn one. It takes no lock.
 func (b BackendSlots) Info(i int) (SlotInfo, bool) {
 	s := &b.slots[i]
-	for range readAttempts {
+	for attempt := range readAttempts {
 		generation, count := s.generation.Load(), s.report.changeCount.Load()
 		if s.inUse.Load() == 0 {
 			return SlotInfo{}, false
@@ -66,7 +67,8 @@ func (b BackendSlots) Info(i int) (SlotInfo, bool) {
 			Worker: s.worker.load(), Report: s.report.load(),
 		}
 		// A swap, as in ProcRecord.read.
-		if count&1 == 0 && s.report.changeCount.CompareAndSwap(count, count) && s.inUse.Load() != 0 && s.generation.Load() == generation {
+		whole := s.report.changeCount.CompareAndSwap(count, count) && count&1 == 0
+		if (whole || attempt == readAttempts-1) && s.inUse.Load() != 0 && s.generation.Load() == generation {
 			return info, true
 		}
 	}
@@ -92,8 +94,14 @@ func toMicros(t time.Time) int64 {
 	return t.UnixMicro()
 }
 
+// lastMicros is the end of the last year that RFC 3339 can write, and with it
+// JSON.
+var lastMicros = time.Date(9999, time.December, 31, 0, 0, 0, 0, time.UTC).UnixMicro()
+
+// fromMicros reads a time that anybody may have overwritten. One that can't be
+// is none.
 func fromMicros(us int64) time.Time {
-	if us == 0 {
+	if us <= 0 || us > lastMicros {
 		return time.Time{}
 	}
 	return time.UnixMicro(us)
@@ -111,7 +119,7 @@ type Buried struct {
 func (s *Segment) Bury(b Buried) {
 	n := s.head.buried.Load()
 	t := &s.tombs[n%Tombs]
-	t.report.changeCount.Add(1)
+	beginChange(&t.report.changeCount)
 	t.buriedAt = toMicros(b.At)
 	t.worker.store(&b.Worker)
 	t.report.store(&b.Report)

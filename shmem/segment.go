@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,6 +30,10 @@ type Segment struct {
 	slots []slot
 	procs []proc
 	tombs []tomb
+
+	incarnation  uint64 // as the header said when we came
+	postmaster   int32
+	holdsTheLock atomic.Bool // somebody in this process has taken the slot lock through this Segment
 }
 
 // LayoutHash identifies the layout of the segments this program makes and
@@ -113,20 +118,39 @@ func mapSegment(file *os.File, g geometry) (*Segment, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("mmap", err)
 	}
-	return &Segment{file: file, mem: mem, geo: g, head: headerView(mem), slots: slotsView(mem, g), procs: procsView(mem, g), tombs: tombsView(mem, g)}, nil
+	s := &Segment{file: file, mem: mem, geo: g, head: headerView(mem), slots: slotsView(mem, g), procs: procsView(mem, g), tombs: tombsView(mem, g)}
+	s.incarnation, s.postmaster = s.head.incarnation, s.head.postmaster
+	return s, nil
 }
 
 func (s *Segment) initialise() {
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails, says its documentation
+	s.incarnation, s.postmaster = binary.NativeEndian.Uint64(random[:]), int32(os.Getpid())
+	s.WriteConstants()
+}
+
+// WriteConstants writes what never changes in a segment, from its maker's own
+// memory, and reports whether anything else was there. The postmaster does so
+// before it starts a child: one that has overwritten the header has not made
+// the segment unfit for those that come later.
+func (s *Segment) WriteConstants() (changed bool) {
 	h := s.head
+	changed = h.magic != magic || h.version != version || h.headerSize != pageSize || h.layoutHash != layoutHash() ||
+		h.incarnation != s.incarnation || h.size != uint64(s.geo.size) || h.slotsOffset != uint64(s.geo.slotsOffset) ||
+		h.procsOffset != uint64(s.geo.procsOffset) || h.tombsOffset != uint64(s.geo.tombsOffset) ||
+		h.slotCount != uint32(s.geo.slots) || h.procCount != uint32(s.geo.procs) || h.postmaster != s.postmaster ||
+		h.totalSlots.Load() != uint32(s.geo.slots)
+	if !changed {
+		return false
+	}
 	h.magic, h.version, h.headerSize, h.layoutHash = magic, version, pageSize, layoutHash()
 	h.size, h.slotsOffset, h.procsOffset = uint64(s.geo.size), uint64(s.geo.slotsOffset), uint64(s.geo.procsOffset)
 	h.tombsOffset = uint64(s.geo.tombsOffset)
 	h.slotCount, h.procCount = uint32(s.geo.slots), uint32(s.geo.procs)
-	h.postmaster = int32(os.Getpid())
-	h.totalSlots.Store(h.slotCount)
-	var random [8]byte
-	_, _ = rand.Read(random[:]) // never fails, says its documentation
-	h.incarnation = binary.NativeEndian.Uint64(random[:])
+	h.incarnation, h.postmaster = s.incarnation, s.postmaster
+	h.totalSlots.Store(uint32(s.geo.slots))
+	return true
 }
 
 // File returns the descriptor behind the segment, to be inherited by children.
@@ -134,10 +158,10 @@ func (s *Segment) File() *os.File { return s.file }
 
 // Incarnation identifies this segment among all others: random, and new each
 // time shared memory is rebuilt. Handles carry it.
-func (s *Segment) Incarnation() uint64 { return s.head.incarnation }
+func (s *Segment) Incarnation() uint64 { return s.incarnation }
 
 // PostmasterPid returns the process id of the segment's maker.
-func (s *Segment) PostmasterPid() int { return int(s.head.postmaster) }
+func (s *Segment) PostmasterPid() int { return int(s.postmaster) }
 
 // Close unmaps the segment and closes its descriptor. Nothing obtained from it
 // may be used afterwards.

@@ -137,15 +137,16 @@ var (
 // RequestTermination and the end of TypeByPid serialise on the slot lock; Pid
 // takes none.
 type BackendSlots struct {
-	head  *header
-	slots []slot
-	self  int
+	segment *Segment
+	head    *header
+	slots   []slot
+	self    int
 }
 
 // BackendSlots returns the children's side of the slot array for the process
 // self, whose pid the slot lock shows while it is held.
 func (s *Segment) BackendSlots(self int) BackendSlots {
-	return BackendSlots{head: s.head, slots: s.slots, self: self}
+	return BackendSlots{segment: s, head: s.head, slots: s.slots, self: self}
 }
 
 // Claim registers a worker in the first free slot. It returns ErrNoFreeSlot when

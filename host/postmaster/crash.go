@@ -115,7 +115,7 @@ func (m *Machine) reinitialize() {
 
 	m.bySlot = make(map[int]*worker)
 	for i, w := range m.workers {
-		*w = worker{def: w.def, slot: len(m.workers) - 1 - i, static: w.static, slotPid: shmem.InvalidPid, report: w.report}
+		*w = worker{def: w.def, slot: len(m.workers) - 1 - i, static: w.static, slotPid: shmem.InvalidPid, report: w.report, touched: w.touched}
 		m.touch(w)
 		w.def.NotifyPid = 0 // whoever waited for it is history
 		m.bySlot[w.slot] = w

@@ -1,14 +1,13 @@
 package postmaster
 
 import (
-	"slices"
-
 	"github.com/pgexthost/pgexthost/shmem"
 )
 
 // touch has the report on a worker published at the end of the step.
 func (m *Machine) touch(w *worker) {
-	if !slices.Contains(m.touched, w) {
+	if !w.touched {
+		w.touched = true
 		m.touched = append(m.touched, w)
 	}
 }
@@ -17,6 +16,7 @@ func (m *Machine) touch(w *worker) {
 // still registered.
 func (m *Machine) publishReports() {
 	for _, w := range m.touched {
+		w.touched = false
 		if m.bySlot[w.slot] == w {
 			m.emit(SetReport{Slot: w.slot, Report: w.currentReport()})
 		}

@@ -29,7 +29,8 @@ type worker struct {
 	losses  int       // in a row, to a server that was there all the time
 	started time.Time // when its last process was
 
-	report shmem.WorkerReport // for those who ask; see currentReport
+	touched bool               // it is in Machine.touched
+	report  shmem.WorkerReport // for those who ask; see currentReport
 }
 
 func (w *worker) neverRestarts() bool { return w.def.RestartTime == plugins.NeverRestart }
