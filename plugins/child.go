@@ -49,27 +49,20 @@ type child struct {
 }
 
 // borrowed is the shared memory that even a worker without any has until its
-// main function starts: the postmaster waits for its readiness there.
+// main function starts: it says there that it acts upon signals.
 type borrowed struct {
 	segment *shmem.Segment
 	record  shmem.ProcRecord
 	alarm   *shmem.Alarm
 }
 
-// detach gives up what is borrowed. To the postmaster the process is ready for
-// signals from now on; while they are blocked, the signal goroutine keeps them.
-// What came before goes on to the private record. Mirrors PGSharedMemoryDetach
-// and dsm_detach_all in the EXEC_BACKEND start of such a worker.
+// detach gives up what is borrowed. Mirrors PGSharedMemoryDetach and
+// dsm_detach_all in the EXEC_BACKEND start of such a worker.
 func (c *child) detach() {
 	if c.borrowed == nil {
 		return
 	}
-	left := c.borrowed.record.MakeReady()
-	for _, b := range blockable {
-		if left&b.request != 0 {
-			c.worker.proc.Request(b.request)
-		}
-	}
+	c.borrowed.record.MakeReady()
 	_ = c.borrowed.alarm.Close()
 	_ = c.borrowed.segment.Close()
 	c.borrowed = nil

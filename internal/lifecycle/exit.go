@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/plugins"
 )
 
 // Loss is an exit that was an event of the server.
@@ -86,6 +88,7 @@ func (m *Model) crashed(p *Process, e Exit) {
 	switch {
 	case m.cycle, m.mode == Immediate:
 	case m.enforced && p.Worker != nil: // it was killed by us
+	case p.Worker != nil && p.Worker.Def.Flags&plugins.ShmemAccess == 0: // 12 and 13: it had no shared memory
 	case scope == "cluster", scope == "auto" && e.Critical:
 		m.log("terminating any other active server processes")
 		m.cycle = true
