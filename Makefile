@@ -8,7 +8,7 @@ TESTFLAGS     ?=
 COUNT         ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint bench soak fuzz postgres clean
+.PHONY: help build demo test torture race lint bench soak fuzz postgres clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ demo: build postgres ## See worker_spi work, end to end, against a private serve
 
 test: build postgres ## Run all tests, with real processes and a real server (COUNT=20 repeats)
 	$(GO) test -count=$(COUNT) $(TESTFLAGS) ./...
+
+torture: build ## Overwrite shared memory with garbage for minutes, under working hosts (ROUNDS=10000)
+	PGEXTHOST_TORTURE=$(or $(ROUNDS),10000) $(GO) test -count=1 -timeout 30m -v -run 'SharedMemory' ./host ./integration
 
 race: build postgres ## Run all tests under the race detector (needs gcc)
 	CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test -race -count=$(COUNT) $(TESTFLAGS) ./...

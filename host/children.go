@@ -64,22 +64,17 @@ const executable = "/proc/self/exe"
 func (c *children) start(id postmaster.ChildID, kind shmem.ProcKind, name string, startup handshake.Startup) {
 	// The event loop must not wait for room among its own events.
 	fail := func(err error) { go c.post(started{child: id, index: -1, result: spawned{err: err}}) }
-	index := slices.Index(c.records, false)
-	if index < 0 {
+	index, ok := c.takeRecord(kind)
+	if !ok {
 		// There is a record for every slot, auxiliary process and preload child.
 		fail(errors.New("no process record is free"))
 		return
 	}
 	ours, theirs, err := newSocketPair()
 	if err != nil {
+		c.records[index] = false
 		fail(err)
 		return
-	}
-	c.records[index] = true
-	c.segment.Proc(index).Reset(kind)
-	if c.segment.WriteConstants() {
-		c.log.Emit(elog.New(elog.Log, "", "the header of shared memory was overwritten").
-			WithDetail("It has been restored."))
 	}
 	startup.Protocol, startup.LayoutHash, startup.Kind, startup.Proc = handshake.ProtocolVersion, shmem.LayoutHash(), kind, index
 	c.spawner.submit(spawnRequest{
@@ -90,6 +85,21 @@ func (c *children) start(id postmaster.ChildID, kind shmem.ProcKind, name string
 			c.post(started{child: id, index: index, socket: ours, startup: startup, result: result})
 		},
 	})
+}
+
+// takeRecord prepares a free process record, and with it the segment, for a new
+// child, or reports false if there is none.
+func (c *children) takeRecord(kind shmem.ProcKind) (index int, ok bool) {
+	index = slices.Index(c.records, false)
+	if index < 0 {
+		return -1, false
+	}
+	c.records[index] = true
+	c.segment.Proc(index).Reset(kind)
+	if c.segment.WriteConstants() {
+		c.log.Emit(elog.New(elog.Log, "", "the header of shared memory was overwritten").WithDetail("It has been restored."))
+	}
+	return index, true
 }
 
 // born takes the new process into the books: its exit is watched from now on.
@@ -156,14 +166,12 @@ func (c *children) buried(id postmaster.ChildID) (postmaster.Exited, bool) {
 	if p == nil {
 		return postmaster.Exited{}, false
 	}
-	clean := p.record.Clean()
-	if !clean {
+	ev := c.lastWords(p) // before it is reaped: then, whoever waits for its lock may take it away
+	if !ev.Clean {
 		// It could not see to what it has started. Until it is reaped, its pid
 		// can't be another group's.
 		_ = unix.Kill(-p.pid, unix.SIGKILL)
 	}
-	// Once it is reaped, whoever waits for its lock may take it away.
-	critical := c.segment.SlotLockHolder() == p.pid
 	status, err := reap(p.pid)
 	if err != nil {
 		// Somebody else has reaped our child: all that is left to know is that
@@ -171,19 +179,30 @@ func (c *children) buried(id postmaster.ChildID) (postmaster.Exited, bool) {
 		c.log.Logf(elog.Log, "could not collect exit status of process %d: %v", p.pid, err)
 		status = postmaster.ExitStatus{Code: 1}
 	}
+	ev.Status = status
+	_ = p.pidfd.Close()
+	c.forget(p)
+	return ev, true
+}
+
+// lastWords is what shared memory says about a process that has exited.
+func (c *children) lastWords(p *process) postmaster.Exited {
 	ev := postmaster.Exited{
-		Child: id, Pid: p.pid, Status: status, Failure: p.failure,
-		Ready: p.record.Ready(), Clean: clean, SQLState: p.record.ExitSQLState(), Message: p.record.ExitMessage(),
-		Critical: critical,
+		Child: p.id, Pid: p.pid, Failure: p.failure,
+		Ready: p.record.Ready(), Clean: p.record.Clean(), SQLState: p.record.ExitSQLState(), Message: p.record.ExitMessage(),
+		Critical: c.segment.SlotLockHolder() == p.pid,
 	}
 	if !ev.Clean { // a process that ends in order was running nothing any more
 		ev.Activity = p.record.Activity().Query
 	}
+	return ev
+}
+
+// forget frees the record of a process.
+func (c *children) forget(p *process) {
 	p.record.SetPid(0)
-	_ = p.pidfd.Close()
 	c.records[p.index] = false
-	delete(c.byID, id)
-	return ev, true
+	delete(c.byID, p.id)
 }
 
 // poke sets the latch of an auxiliary process, if it runs.

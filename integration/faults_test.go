@@ -60,6 +60,8 @@ func faultsLibrary() plugins.Library {
 			"soak":             soak,
 			"no_memory":        noMemory,
 			"hold_lock":        holdLock,
+			"garble":           garble,
+			"registrar":        registrar,
 			"try_lock":         tryLock,
 			"launcher":         launcher,
 			"launcher_stays":   launcherStays,
