@@ -242,3 +242,26 @@ func TestOnlyAChildThatHasAnsweredGetsSIGQUIT(t *testing.T) {
 		}
 	}
 }
+
+// Before that, it may die of them; and no shared memory keeps them for it.
+func TestSignalsWaitForAChildToAnswer(t *testing.T) {
+	cmd := exec.Command("sleep", "600")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := &process{pid: cmd.Process.Pid}
+	p.send(unix.SIGTERM)
+	p.send(unix.SIGTERM)
+	if len(p.held) != 1 || p.held[0] != unix.SIGTERM {
+		t.Errorf("%v wait", p.held)
+	}
+	if err := unix.Kill(cmd.Process.Pid, 0); err != nil {
+		t.Errorf("it is gone: %v", err)
+	}
+	p.greeted()
+	_ = cmd.Wait()
+	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != unix.SIGTERM || len(p.held) != 0 {
+		t.Errorf("it has ended with %v, %v wait", cmd.ProcessState, p.held)
+	}
+}

@@ -9,3 +9,20 @@ func SetParallelCounters(s *Segment, n uint32) {
 	s.head.parallelRegister.Store(n)
 	s.head.parallelTerminate.Store(n)
 }
+
+// SetSlotLock overwrites the slot lock.
+func SetSlotLock(s *Segment, word uint32) { s.head.slotLock.Store(word) }
+
+// MakeOdd overwrites the change counts of slot 0's report and of record 0.
+func MakeOdd(s *Segment) {
+	s.slots[0].report.changeCount.Store(7)
+	s.procs[0].changeCount.Store(7)
+}
+
+// WipeOut overwrites a latch's word and returns what it was.
+func WipeOut(l Latch) uint32 { return l.word.Swap(0) }
+
+// Counts returns the change counts that MakeOdd overwrites.
+func Counts(s *Segment) [2]uint32 {
+	return [2]uint32{s.slots[0].report.changeCount.Load(), s.procs[0].changeCount.Load()}
+}

@@ -35,6 +35,8 @@ var roles = map[string]func() error{
 	"echo":     echoLatch,
 	"claim":    claimAndRelease,
 	"die-held": dieWithLock,
+	"hold":     holdLock,
+	"take":     takeLock,
 }
 
 // process is another process with the same segment.

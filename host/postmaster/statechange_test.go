@@ -192,6 +192,9 @@ func TestSpec3GarbageInASlotIsRefused(t *testing.T) {
 		"start time negative":    func(w *plugins.BackgroundWorker) { w.StartTime = -1 },
 		"restart time negative":  restart(-2),
 		"restart time too large": restart(plugins.MaxRestartInterval + 1),
+		"zeros":                  func(w *plugins.BackgroundWorker) { *w = plugins.BackgroundWorker{NotifyPid: w.NotifyPid} },
+		"a flag that is none":    func(w *plugins.BackgroundWorker) { w.Flags |= 1 << 20 },
+		"flags that can't be":    func(w *plugins.BackgroundWorker) { w.Flags |= plugins.Interruptible },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
