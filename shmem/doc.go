@@ -41,6 +41,9 @@
 //   - The postmaster takes no lock, computes every offset from its own copy of
 //     the geometry, and copies what it reads with bounds. No content of the
 //     segment can crash it, block it or make it loop.
+//   - What garbage can do to children ends with it: change counts heal, sleepers
+//     look around unasked, a slot lock that names nobody who can hold it is
+//     broken, and the header is restored before the next child comes.
 //   - The segment never changes size, and holds no Go pointers. Programs whose
 //     layouts differ in any field refuse to share it.
 package shmem

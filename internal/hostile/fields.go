@@ -37,7 +37,7 @@ func findFields(slots, procs int) (map[string]field, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	mem, err := mapFile(s)
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func findFields(slots, procs int) (map[string]field, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer alarm.Close()
+	defer func() { _ = alarm.Close() }()
 
 	fields := make(map[string]field)
 	before := bytes.Clone(mem)

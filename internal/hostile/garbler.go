@@ -32,9 +32,8 @@ func New(segment *shmem.Segment, alarm *shmem.Alarm, seed uint64, pids ...int) (
 	if err != nil {
 		return nil, err
 	}
-	g := &Garbler{
-		segment: segment, alarm: alarm, mem: mem, rnd: rand.New(rand.NewPCG(seed, 0)), pids: pids, spared: make(map[int]bool),
-	}
+	rnd := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // it has to be repeatable
+	g := &Garbler{segment: segment, alarm: alarm, mem: mem, rnd: rnd, pids: pids, spared: make(map[int]bool)}
 	slots := segment.PostmasterSlots().Len()
 	if g.fields, err = findFields(slots, segment.ProcCount()); err != nil {
 		g.Close()
