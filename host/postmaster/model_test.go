@@ -204,7 +204,7 @@ func drawExit(t *rapid.T) lifecycle.Exit {
 	e := lifecycle.Exit{
 		Code:  rapid.SampledFrom([]int{1, 0, 1, 2, 255}).Draw(t, "code"),
 		Clean: rapid.Bool().Draw(t, "clean"), Ready: rapid.Bool().Draw(t, "ready"),
-		Critical: rapid.SampledFrom([]bool{false, false, false, true}).Draw(t, "critical"),
+		Critical: rare(t),
 		Activity: rapid.SampledFrom([]string{"", "select 1"}).Draw(t, "activity"),
 	}
 	switch rapid.SampledFrom([]string{"plain", "sqlstate", "sqlstate", "signal", "failure"}).Draw(t, "kind") {

@@ -18,7 +18,7 @@ import (
 // How much the default run does: some seconds. -rapid.checks and -rapid.steps
 // on the command line override it.
 func init() {
-	for name, n := range map[string]int{"rapid.checks": 4000, "rapid.steps": 60} {
+	for name, n := range map[string]int{"rapid.checks": 3000, "rapid.steps": 100} {
 		if err := flag.Set(name, strconv.Itoa(n)); err != nil {
 			panic(err)
 		}
@@ -30,6 +30,11 @@ func init() {
 func TestTheMachineDoesWhatTheModelSays(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) { newPlayer(t).play() })
+}
+
+// The same, guided by what code the scripts reach.
+func FuzzTheMachineDoesWhatTheModelSays(f *testing.F) {
+	f.Fuzz(rapid.MakeFuzz(func(t *rapid.T) { newPlayer(t).play() }))
 }
 
 // The same in a crowded host: more workers than one launch pass starts, which
@@ -137,7 +142,8 @@ func (d *duel) oddly(p *lifecycle.Process) {
 // player draws events. A host that has exited is followed by another.
 type player struct {
 	*duel
-	static []plugins.BackgroundWorker
+	static   []plugins.BackgroundWorker
+	stopping bool
 }
 
 func newPlayer(t *rapid.T) *player {
@@ -153,6 +159,10 @@ func newPlayer(t *rapid.T) *player {
 func (p *player) setUp() {
 	p.configure(drawSettings(p.t))
 	p.begin()
+	if rapid.SampledFrom([]bool{true, true, true, false}).Draw(p.t, "warm") { // else it is hit while it starts
+		p.news(shmem.ServerReadWrite, serverA)
+		p.startWell()
+	}
 }
 
 func (p *player) play() {
@@ -160,6 +170,7 @@ func (p *player) play() {
 		"": func(t *rapid.T) {
 			if p.model.Exited {
 				p.afterExit()
+				p.stopping = false
 				p.duel = newDuel(t, 6, p.static, postmaster.ServerMonitor, "gateway")
 				p.setUp()
 			}
@@ -173,14 +184,21 @@ func (p *player) play() {
 		"pass":      func(t *rapid.T) { p.now = p.now.Add(drawPause(t)); p.tick() },
 		"wake":      func(*rapid.T) { p.now = p.model.NextWake(); p.tick() },
 		"too early": func(*rapid.T) { p.tooEarly() },
-		"garbage":   func(*rapid.T) { p.garbage() },
+		"garbage": func(t *rapid.T) {
+			if rare(t) {
+				p.garbage()
+			}
+		},
 		"recycled":  func(*rapid.T) { p.recycled() },
 		"terminate": func(*rapid.T) { p.terminate() },
 		"shutdown": func(t *rapid.T) {
-			p.shutdown(rapid.SampledFrom([]lifecycle.Mode{lifecycle.Smart, lifecycle.Fast, lifecycle.Immediate}).Draw(t, "mode"))
+			if rare(t) || p.stopping {
+				p.stopping = true
+				p.shutdown(rapid.SampledFrom([]lifecycle.Mode{lifecycle.Smart, lifecycle.Fast, lifecycle.Immediate}).Draw(t, "mode"))
+			}
 		},
 		"lock file": func(t *rapid.T) {
-			if rapid.SampledFrom([]bool{false, false, false, true}).Draw(t, "lost") {
+			if rare(t) && rare(t) {
 				p.lockFileLost()
 			}
 		},
@@ -189,6 +207,9 @@ func (p *player) play() {
 	for i := range 4 { // most of what happens
 		actions[fmt.Sprint("register ", i)] = func(*rapid.T) { p.register() }
 		actions[fmt.Sprint("start ", i)] = func(*rapid.T) { p.start() }
+		actions[fmt.Sprint("start more ", i)] = func(*rapid.T) { p.start() }
+	}
+	for i := range 2 {
 		actions[fmt.Sprint("exit ", i)] = func(t *rapid.T) {
 			if child := p.pick(true); child != nil {
 				p.exit(child, drawExit(t))
@@ -197,6 +218,9 @@ func (p *player) play() {
 	}
 	p.t.Repeat(actions)
 }
+
+// rare is true now and then: what ends everything must leave room for life.
+func rare(t *rapid.T) bool { return rapid.IntRange(0, 1<<16).Draw(t, "rare")%8 == 7 }
 
 func drawSettings(t *rapid.T) lifecycle.Settings {
 	return lifecycle.Settings{
@@ -244,7 +268,7 @@ func (p *player) register() {
 	}
 	for i, s := range p.model.Slots {
 		if !s.InUse {
-			p.write(i, lifecycle.Slot{InUse: true, Pid: -1, Worker: w, Terminate: rapid.SampledFrom([]bool{false, false, false, true}).Draw(p.t, "terminate")})
+			p.write(i, lifecycle.Slot{InUse: true, Pid: -1, Worker: w, Terminate: rapid.SampledFrom([]bool{false, false, false, false, false, true}).Draw(p.t, "terminate")})
 			break
 		}
 	}
@@ -258,7 +282,7 @@ func (p *player) start() {
 	child := p.pick(false)
 	switch {
 	case child == nil:
-	case rapid.SampledFrom([]bool{false, false, true}).Draw(p.t, "fail"):
+	case rapid.SampledFrom([]bool{false, false, false, true}).Draw(p.t, "fail"):
 		p.answer(child, 0, errNoExec, rapid.Bool().Draw(p.t, "transient"))
 	default:
 		p.pids++
