@@ -1,8 +1,11 @@
 package integration
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
+	"net"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,6 +60,10 @@ type judge struct {
 	m    *lifecycle.Model
 	real shmem.BackendSlots
 
+	calls   net.Listener // of the launchers: a crash cycle brings another
+	cluster bool         // crash_scope = cluster
+	cycles  int
+
 	now     time.Time // of the model: a moment per event
 	lines   []string  // predicted of the log
 	workers []*judged
@@ -70,6 +77,7 @@ type judged struct {
 	how    ending
 	starts int
 	exits  int
+	stale  bool // the handle is from before a crash cycle
 }
 
 // ending is how the function of a worker ends: by itself, and after SIGTERM.
@@ -93,13 +101,77 @@ var endings = []ending{
 const judgedSlots = 5
 
 func newJudge(t *testing.T, rt *rapid.T) *judge {
-	h, ls := startLaunchers(t, []string{"l"}, withSetting(fmt.Sprint("max_worker_processes=", judgedSlots)))
-	j := &judge{t: t, rt: rt, h: h, l: ls[0], now: time.Unix(0, 0), real: h.segment(ls[0].pid).BackendSlots(0)}
-	static := plugins.BackgroundWorker{Name: "l", Type: "launcher", RestartTime: plugins.NeverRestart, Flags: plugins.ShmemAccess}
+	dir := newDataDir(t, "")
+	calls, err := net.Listen("unix", filepath.Join(dir, launcherSocket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = calls.Close() })
+	j := &judge{t: t, rt: rt, now: time.Unix(0, 0), calls: calls, cluster: rapid.Bool().Draw(rt, "cluster")}
+	static := plugins.BackgroundWorker{Name: "l", Type: "launcher", FunctionName: "launcher", Flags: plugins.ShmemAccess}
+	settings := lifecycle.Settings{CrashScope: map[bool]string{true: "cluster", false: "auto"}[j.cluster], RestartAfterCrash: true}
+	j.h = startHost(t, inDir(dir), withWorkers(static), withSetting(fmt.Sprint("max_worker_processes=", judgedSlots)), withSetting("crash_scope="+settings.CrashScope))
 	j.m = lifecycle.New(judgedSlots, []plugins.BackgroundWorker{static})
-	j.tell(j.m.Begin)
-	j.tell(func() { j.m.Answer(j.m.Processes[0], j.l.pid, nil, false) })
+	j.tell(func() { j.m.Configure(settings); j.m.Begin() })
+	j.seeLauncher()
 	return j
+}
+
+// seeLauncher waits for the call of the launcher that the model has started.
+func (j *judge) seeLauncher() {
+	if err := j.calls.(*net.UnixListener).SetDeadline(time.Now().Add(limit)); err != nil {
+		j.t.Fatal(err)
+	}
+	conn, err := j.calls.Accept()
+	if err != nil {
+		j.t.Fatalf("no launcher calls: %v", err)
+	}
+	j.t.Cleanup(func() { _ = conn.Close() })
+	j.l = &testLauncher{t: j.t, name: "l", conn: conn, in: json.NewDecoder(conn), out: json.NewEncoder(conn)}
+	j.l.pid = j.l.answer().Pid
+	j.real = j.h.segment(j.l.pid).BackendSlots(0)
+	j.tell(func() { j.m.Answer(j.unanswered(), j.l.pid, nil, false) })
+}
+
+// unanswered returns the process that the model waits for, or nil.
+func (j *judge) unanswered() *lifecycle.Process {
+	i := slices.IndexFunc(j.m.Processes, func(p *lifecycle.Process) bool { return p.Pid == 0 })
+	if i < 0 {
+		return nil
+	}
+	return j.m.Processes[i]
+}
+
+// exit tells the model of an exit, and sees the crash cycle through that may
+// follow from it.
+func (j *judge) exit(p *lifecycle.Process, e lifecycle.Exit) {
+	j.tell(func() { j.m.Exit(p, e) })
+	if !j.m.Crashing() {
+		return
+	}
+	for j.m.Crashing() {
+		p := j.m.Processes[0]
+		j.tell(func() { j.m.Exit(p, lifecycle.Exit{Code: 2, Ready: true}) })
+	}
+	j.cycles++
+	j.h.waitLogCount(`LOG:  all server processes terminated; reinitializing$`, j.cycles)
+	byName := map[string]*judged{}
+	for _, w := range j.workers {
+		w.stale = true
+		byName[w.name] = w
+	}
+	for _, m := range j.m.Workers {
+		if w := byName[m.Def.Name]; w != nil {
+			w.model = m
+		}
+	}
+	for p := j.unanswered(); p != nil; p = j.unanswered() {
+		if w := byName[p.Worker.Def.Name]; w != nil {
+			j.see(w)
+		} else {
+			j.seeLauncher()
+		}
+	}
 }
 
 // tell lets the model know of an event.
@@ -131,6 +203,9 @@ func (j *judge) register() {
 	restarts := []int{plugins.NeverRestart, 3600}
 	if w.how.byItself == nil {
 		restarts = append(restarts, 0)
+	}
+	if e := w.how.byItself; j.cluster && e != nil && e.Code > 1 {
+		restarts = restarts[:1] // or one crash cycle follows another
 	}
 	def.RestartTime = rapid.SampledFrom(restarts).Draw(j.rt, "restart")
 	def.StartTime = rapid.SampledFrom([]plugins.StartTime{plugins.StartAtPostmasterStart, plugins.StartAtPostmasterStart, plugins.StartAtConsistentState}).Draw(j.rt, "at")
@@ -191,15 +266,12 @@ func (j *judge) see(w *judged) {
 		if w.how.byItself != nil {
 			pid := j.awaitExit(w)
 			j.tell(func() { j.m.Answer(p, pid, nil, false) })
-			j.tell(func() { j.m.Exit(p, *w.how.byItself) })
+			j.exit(p, *w.how.byItself)
 			continue
 		}
-		j.h.waitLogCount(w.name+` waits$`, w.starts) // it can handle signals now
-		info, ok := j.real.Info(w.model.Slot)
-		if !ok || info.Pid <= 0 {
-			j.rt.Fatalf("%s runs, but its slot says %+v, %v", w.name, info, ok)
-		}
-		j.tell(func() { j.m.Answer(p, info.Pid, nil, false) })
+		lines := j.h.waitLogCount(`\[(\d+)\] LOG:  `+w.name+` waits$`, w.starts) // it can handle signals now
+		pid := j.number(lines[len(lines)-1][1])
+		j.tell(func() { j.m.Answer(p, pid, nil, false) })
 	}
 }
 
@@ -208,11 +280,15 @@ func (j *judge) see(w *judged) {
 func (j *judge) awaitExit(w *judged) int {
 	w.exits++
 	lines := j.h.waitLogCount(fmt.Sprintf(`background worker "%s" \(PID (\d+)\) (exited|was terminated)`, w.model.Def.Type), w.exits)
-	pid, err := strconv.Atoi(lines[len(lines)-1][1])
+	return j.number(lines[len(lines)-1][1])
+}
+
+func (j *judge) number(text string) int {
+	n, err := strconv.Atoi(text)
 	if err != nil {
 		j.rt.Fatal(err)
 	}
-	return pid
+	return n
 }
 
 // terminate uses any handle there ever was.
@@ -223,7 +299,7 @@ func (j *judge) terminate() {
 	w := rapid.SampledFrom(j.workers).Draw(j.rt, "handle of")
 	j.l.must(order{Do: "terminate", Handle: w.handle})
 	slot, registered := j.slotOf(w)
-	if !registered {
+	if !registered || w.stale {
 		return
 	}
 	j.m.Slots[slot].Terminate = true
@@ -249,7 +325,7 @@ func (j *judge) kill() {
 	p := j.process(w)
 	kill(j.t, p.Pid, sig)
 	j.awaitExit(w)
-	j.tell(func() { j.m.Exit(p, e) })
+	j.exit(p, e)
 	j.see(w)
 }
 
@@ -286,7 +362,7 @@ func (j *judge) difference() string {
 	}
 	for _, w := range j.workers {
 		status, pid := plugins.HandleStopped, 0
-		if slot, registered := j.slotOf(w); registered {
+		if slot, registered := j.slotOf(w); registered && !w.stale {
 			switch s := j.m.Slots[slot]; {
 			case s.Pid > 0:
 				status, pid = plugins.HandleStarted, s.Pid

@@ -144,6 +144,9 @@ func (w *Worker) never() bool { return w.Def.RestartTime == plugins.NeverRestart
 // started.
 func (m *Model) Running() bool { return m.begun && !m.stopping && !m.cycle && !m.Exited }
 
+// Crashing tells whether a crash cycle is under way.
+func (m *Model) Crashing() bool { return m.cycle }
+
 // Step lets an event happen at a time and returns what follows.
 func (m *Model) Step(now time.Time, event func()) []Effect {
 	if m.Exited {
