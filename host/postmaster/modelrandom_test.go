@@ -18,7 +18,7 @@ import (
 // How much the default run does: some seconds. -rapid.checks and -rapid.steps
 // on the command line override it.
 func init() {
-	for name, n := range map[string]int{"rapid.checks": 3000, "rapid.steps": 100} {
+	for name, n := range map[string]int{"rapid.checks": 2000, "rapid.steps": 100} {
 		if err := flag.Set(name, strconv.Itoa(n)); err != nil {
 			panic(err)
 		}
@@ -198,7 +198,7 @@ func (p *player) play() {
 			}
 		},
 		"lock file": func(t *rapid.T) {
-			if rare(t) && rare(t) {
+			if rapid.IntRange(0, 1<<16).Draw(t, "rarer")%64 == 63 {
 				p.lockFileLost()
 			}
 		},
