@@ -1,7 +1,7 @@
 // Package lifecycle is the reference model of a worker's life: what SPEC says
-// must happen, said once more, by somebody who has not read how the host does
-// it. It is a judge and nothing else: tests give the same events to it and to
-// the thing that is judged, and compare.
+// must happen, said once more and in another way. It is a judge and nothing
+// else: tests give the same events to it and to the thing that is judged, and
+// compare.
 //
 // It is meant to be obviously right, not fast. There is no phase, no timer and
 // no queue in it: it keeps plain facts about workers, processes and the host,
