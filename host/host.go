@@ -119,7 +119,8 @@ func (h *host) setUp() error {
 	h.warnWithoutMonitor(static)
 	h.machine = postmaster.New(postmaster.Config{
 		Slots: coreSlots{h}, Static: static,
-		Auxiliary: plugins.Auxiliaries(),
+		Auxiliary:   plugins.Auxiliaries(),
+		Personality: plugins.ParsePersonality(h.store.Enum(settings.CompatVersion)),
 	})
 	return h.leaveTraces()
 }

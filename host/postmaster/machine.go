@@ -35,6 +35,8 @@ type Config struct {
 	Static []plugins.BackgroundWorker
 	// Auxiliary are the names of the auxiliary processes.
 	Auxiliary []string
+	// Personality says by whose rules a registration is sane; zero is 18.
+	Personality plugins.Personality
 }
 
 // Machine is the postmaster's state: what registered, what runs, and what is

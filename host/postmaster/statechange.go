@@ -54,7 +54,7 @@ func (m *Machine) noticeNew(slot int) {
 	switch {
 	case m.phase >= phaseWaitWorkers, m.cfg.Slots.Terminate(slot):
 		m.refuse(slot, &def)
-	case !plausible(&def):
+	case !m.plausible(def):
 		m.logf(elog.Log, "invalid background worker registration in slot %d", slot)
 		m.refuse(slot, &def)
 	default:
@@ -62,15 +62,16 @@ func (m *Machine) noticeNew(slot int) {
 	}
 }
 
-// plausible reports whether the postmaster can act on a descriptor. PostgreSQL
-// lives with any nonsense here; but no start time that is none will ever come,
-// and a restart time below zero is a hot loop. A parallel worker that restarts
-// would survive a crash cycle and then be counted as terminated in a segment
-// that never counted it as registered: the cap would be reached for ever.
-func plausible(def *plugins.BackgroundWorker) bool {
-	return def.StartTime >= plugins.StartAtPostmasterStart && def.StartTime <= plugins.StartAtRecoveryFinished &&
-		def.RestartTime >= plugins.NeverRestart && def.RestartTime <= plugins.MaxRestartInterval &&
-		(def.Flags&plugins.ClassParallel == 0 || def.RestartTime == plugins.NeverRestart)
+// plausible reports whether a descriptor can have been registered, rather than
+// being garbage. PostgreSQL lives with any nonsense here; but no start time that
+// is none will ever come, a restart time below zero is a hot loop, and memory
+// that is all zeros but for in_use would be a worker that fails, and is restarted
+// without a delay, for ever. A parallel worker that restarts would survive a
+// crash cycle and then be counted as terminated in a segment that never counted
+// it as registered: the cap would be reached for ever.
+func (m *Machine) plausible(def plugins.BackgroundWorker) bool {
+	const flags = plugins.ShmemAccess | plugins.BackendDatabaseConnection | plugins.Interruptible | plugins.ClassParallel
+	return def.Flags&^flags == 0 && def.SanityCheckAs(m.cfg.Personality) == nil
 }
 
 // refuse gives back the slot of a worker that will never run, and tells

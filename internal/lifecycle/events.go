@@ -69,9 +69,12 @@ func (m *Model) ended(w *Worker) {
 
 func (m *Model) takeOver(i int, s Slot) {
 	d := s.Worker
+	database := d.Flags&plugins.BackendDatabaseConnection != 0
 	possible := d.StartTime >= plugins.StartAtPostmasterStart && d.StartTime <= plugins.StartAtRecoveryFinished &&
 		d.RestartTime >= plugins.NeverRestart && d.RestartTime <= plugins.MaxRestartInterval &&
-		(d.Flags&plugins.ClassParallel == 0 || d.RestartTime == plugins.NeverRestart)
+		(d.Flags&plugins.ClassParallel == 0 || d.RestartTime == plugins.NeverRestart) &&
+		d.Flags&plugins.ShmemAccess != 0 && (!database || d.StartTime != plugins.StartAtPostmasterStart) &&
+		(database || d.Flags&plugins.Interruptible == 0) && d.Flags <= 0x1f && d.Flags&0x8 == 0
 	refused := s.Terminate || !m.Running()
 	if !refused && !possible {
 		m.log("invalid background worker registration in slot %d", i)
