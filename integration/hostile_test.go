@@ -25,14 +25,19 @@ const torture = "PGEXTHOST_TORTURE"
 // A child overwrites all of shared memory while others work. Whatever they make
 // of that, the host goes on, knows its children, and leaves everybody else in
 // peace.
+//
+// "make torture" runs it. What "make test" has is the same garbage under the
+// real core in one process, in package host.
 func TestAHostSurvivesHostileSharedMemory(t *testing.T) {
-	total, patience := int64(240), limit
-	if n := os.Getenv(torture); n != "" {
-		if _, err := fmt.Sscan(n, &total); err != nil {
-			t.Fatal(err)
-		}
-		patience = time.Duration(total) * limit / 1000
+	n := os.Getenv(torture)
+	if n == "" {
+		t.Skip("make torture runs it")
 	}
+	var total int64
+	if _, err := fmt.Sscan(n, &total); err != nil {
+		t.Fatal(err)
+	}
+	patience := max(limit, time.Duration(total)*limit/1000)
 	for _, scope := range []string{"auto", "cluster"} {
 		for _, spare := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, spare %v", scope, spare), func(t *testing.T) {
@@ -115,6 +120,9 @@ func (h *testHost) molest(rounds int64, patience time.Duration) {
 			h.t.Fatal("the host has ended")
 		case <-deadline:
 			h.t.Fatal("the garbler is not done")
+		}
+		if h.count(`unregistering background worker "garbler"$`) > 0 {
+			return // it has garbled its own slot's terminate word
 		}
 		_ = h.ps(time.Second)
 		if children := h.children(); rand.IntN(8) == 0 && len(children) > 0 {
