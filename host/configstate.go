@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/pgexthost/pgexthost/internal/guc"
+	"github.com/pgexthost/pgexthost/internal/lockfile"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
@@ -58,7 +59,7 @@ func (h *host) saveSettings() {
 	path := h.settingsFile()
 	text, err := json.MarshalIndent(describe(h.store), "", "\t")
 	if err == nil {
-		err = replaceFile(path, append(text, '\n'))
+		err = lockfile.ReplaceFile(path, append(text, '\n'))
 	}
 	if err != nil {
 		h.log.Emit(elog.New(elog.Log, elog.FileAccessCode(err), "could not write to file \"%s\": %s", path, elog.OSReason(err)))
@@ -67,20 +68,6 @@ func (h *host) saveSettings() {
 }
 
 func (h *host) settingsFile() string { return filepath.Join(h.dir.path, settingsFileName) }
-
-// replaceFile puts a file in the place of another, as a whole or not at all. It
-// does not wait for the disk.
-func replaceFile(path string, text []byte) error {
-	tmp := path + ".tmp"
-	err := os.WriteFile(tmp, text, 0o600)
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		_ = os.Remove(tmp)
-	}
-	return err
-}
 
 // RunningSettings returns the settings that the host of a data directory runs
 // with. The error, an *elog.ErrorData, says that they could not be read.

@@ -145,16 +145,24 @@ func TestAHostStartsRightAfterAKilledOne(t *testing.T) {
 	again.stop()
 }
 
+// killedWithAnOrphan returns a host that was killed, and its worker, which is
+// stopped and so can't notice.
+func killedWithAnOrphan(t *testing.T) (h *testHost, orphan int) {
+	t.Helper()
+	h = startHost(t, withWorkers(plugins.BackgroundWorker{Name: "frozen", FunctionName: "wait"}))
+	h.waitLog(`LOG:  frozen waits$`)
+	orphan = h.workerPid("frozen")
+	h.freeze(orphan)
+	h.signal(unix.SIGKILL)
+	<-h.exited
+	return h, orphan
+}
+
 // "Is anybody still attached": an orphan that can't notice that its host has
 // died keeps the directory.
 func TestAHostIsRefusedUntilTheLastOrphanIsGone(t *testing.T) {
 	t.Parallel()
-	h := startHost(t, withWorkers(plugins.BackgroundWorker{Name: "frozen", FunctionName: "wait"}))
-	h.waitLog(`LOG:  frozen waits$`)
-	pid := h.children()[0]
-	h.freeze(pid)
-	h.signal(unix.SIGKILL)
-	<-h.exited
+	h, pid := killedWithAnOrphan(t)
 	second := startHost(t, inDir(h.dir))
 	if code := second.awaitExit(); code != 1 {
 		t.Errorf("exit code %d", code)
@@ -173,12 +181,7 @@ func TestAHostIsRefusedUntilTheLastOrphanIsGone(t *testing.T) {
 
 func TestAHostThatWaitsForADirectoryCanBeStopped(t *testing.T) {
 	t.Parallel()
-	h := startHost(t, withWorkers(plugins.BackgroundWorker{Name: "frozen", FunctionName: "wait"}))
-	h.waitLog(`LOG:  frozen waits$`)
-	pid := h.children()[0]
-	h.freeze(pid)
-	h.signal(unix.SIGKILL)
-	<-h.exited
+	h, pid := killedWithAnOrphan(t)
 	second := startHost(t, inDir(h.dir))
 	second.waitLog(`waiting for it to be released$`)
 	second.signal(unix.SIGTERM)
@@ -224,8 +227,6 @@ func TestAHostWithoutItsLockFileStops(t *testing.T) {
 	}
 }
 
-// A full disk keeps a host from starting, and it says so; one that runs goes
-// on. Nothing half-written is left.
 // The old host finds its directory at another place, and another's at its own.
 func TestAHostWhoseDirectoryWasMovedLeavesItsSuccessorAlone(t *testing.T) {
 	t.Parallel()
@@ -273,6 +274,8 @@ func TestAStartClearsAwayWhatAKilledHostWasWriting(t *testing.T) {
 	}
 }
 
+// A full disk keeps a host from starting, and it says so; one that runs goes
+// on. Nothing half-written is left.
 func TestAFullDisk(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {

@@ -9,20 +9,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/pgexthost/pgexthost/host"
 	"github.com/pgexthost/pgexthost/internal/lockfile"
-	"github.com/pgexthost/pgexthost/plugins"
 )
 
 // The orphans of a killed host are gone within a second. So long a host waits.
 func TestAHostWaitsForTheLastOrphan(t *testing.T) {
 	t.Parallel()
-	h := startHost(t, withWorkers(plugins.BackgroundWorker{Name: "frozen", FunctionName: "wait"}))
-	h.waitLog(`LOG:  frozen waits$`)
-	pid := h.children()[0]
-	h.freeze(pid)
-	h.signal(unix.SIGKILL)
-	<-h.exited
+	h, pid := killedWithAnOrphan(t)
 	second := startHost(t, inDir(h.dir))
 	second.waitLog(`LOG:  data directory ".*" is still in use, waiting for it to be released$`)
 	if err := unix.Kill(pid, unix.SIGCONT); err != nil {
@@ -60,33 +53,6 @@ func TestAHostInAContainerKeepsItsDirectory(t *testing.T) {
 	again := startHost(t, inDir(dir))
 	again.waitStatus(lockfile.Ready)
 	again.stop()
-}
-
-// Somebody has moved the directory of a host away, and made another in its
-// place. The host notices, ends, and leaves alone what is there now.
-func TestAHostWhoseDirectoryWasReplacedLeavesTheNewOneAlone(t *testing.T) {
-	t.Parallel()
-	h := startHost(t, waiters())
-	h.waitStatus(lockfile.Ready)
-	away := h.dir + ".away"
-	if err := os.Rename(h.dir, away); err != nil {
-		t.Fatal(err)
-	}
-	if err := host.Init(h.dir, ""); err != nil {
-		t.Fatal(err)
-	}
-	theirs := map[string]string{lockfile.Name: "1\n", "config_exec_params": "theirs"}
-	for name, text := range theirs {
-		write(t, filepath.Join(h.dir, name), text)
-	}
-	h.signal(unix.SIGHUP)
-	h.waitLog(`LOG:  performing immediate shutdown because data directory lock file is invalid$`)
-	h.awaitExit()
-	for name, text := range theirs {
-		if got, err := os.ReadFile(filepath.Join(h.dir, name)); err != nil || string(got) != text {
-			t.Errorf("%s is %q, %v", name, got, err)
-		}
-	}
 }
 
 // A postmaster runs in its data directory; relative names begin there.

@@ -73,16 +73,24 @@ func writeQuoted(b *strings.Builder, word string) {
 // all. The error is an *elog.ErrorData of level FATAL.
 func WriteOpts(dir string, o Opts) error {
 	path := filepath.Join(dir, OptsName)
+	if err := ReplaceFile(path, []byte(o.String()+"\n")); err != nil {
+		return fatal(elog.FileAccessCode(err), err, "could not write file \"%s\": %s", path, elog.OSReason(err))
+	}
+	return nil
+}
+
+// ReplaceFile puts a file in the place of another, as a whole or not at all. It
+// does not wait for the disk, and returns the operating system's error.
+func ReplaceFile(path string, text []byte) error {
 	tmp := path + ".tmp"
-	err := os.WriteFile(tmp, []byte(o.String()+"\n"), 0o600)
+	err := os.WriteFile(tmp, text, 0o600)
 	if err == nil {
 		err = os.Rename(tmp, path)
 	}
 	if err != nil {
 		_ = os.Remove(tmp)
-		return fatal(elog.FileAccessCode(err), err, "could not write file \"%s\": %s", path, elog.OSReason(err))
 	}
-	return nil
+	return err
 }
 
 // ReadOpts reads postmaster.opts of a data directory. It returns an error that
