@@ -83,7 +83,9 @@ func (f *fakeWorker) WaitLatch(ctx context.Context, _ plugins.WakeEvents, _ time
 	}
 }
 
-func (f *fakeWorker) ResetLatch() {}
+func (f *fakeWorker) ResetLatch()               {}
+func (f *fakeWorker) ConfigReloadPending() bool { return false }
+func (f *fakeWorker) ProcessConfigFile()        {}
 
 func (f *fakeWorker) Logf(_ elog.Level, format string, _ ...any) {
 	f.mu.Lock()

@@ -32,12 +32,19 @@ type process interface {
 	TerminateBackgroundWorker(plugins.Handle) error
 	WaitLatch(ctx context.Context, events plugins.WakeEvents, timeout time.Duration, ev plugins.WaitEvent) (plugins.WakeEvents, error)
 	ResetLatch()
+	ConfigReloadPending() bool
+	ProcessConfigFile()
 	Logf(level elog.Level, format string, args ...any)
 }
 
 // Main is the main function of the process, which runs in the data directory.
-// It returns when ctx ends.
-func Main(ctx context.Context, w *plugins.Worker) error { return serve(ctx, w) }
+// It returns when ctx ends. SIGHUP makes it read the settings again.
+func Main(ctx context.Context, w *plugins.Worker) error {
+	if err := w.HandleSignal(unix.SIGHUP, plugins.SignalHandlerForConfigReload); err != nil {
+		return err
+	}
+	return serve(ctx, w)
+}
 
 func serve(ctx context.Context, w process) error {
 	listener, err := listen()
@@ -80,7 +87,8 @@ type server struct {
 	news chan struct{} // closed and replaced when a worker that was launched here has started or ended
 }
 
-// watchLatch turns notifications into news, until ctx ends.
+// watchLatch turns notifications into news, and SIGHUP into new settings, until
+// ctx ends.
 func (s *server) watchLatch(ctx context.Context) error {
 	for {
 		_, err := s.worker.WaitLatch(ctx, plugins.LatchSet|plugins.ExitOnPostmasterDeath, 0, plugins.WaitEvent{Class: shmem.WaitClassActivity, Name: "ControlServerMain"})
@@ -88,6 +96,9 @@ func (s *server) watchLatch(ctx context.Context) error {
 			return err
 		}
 		s.worker.ResetLatch()
+		if s.worker.ConfigReloadPending() {
+			s.worker.ProcessConfigFile()
+		}
 		s.mu.Lock()
 		close(s.news)
 		s.news = make(chan struct{})
