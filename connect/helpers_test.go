@@ -46,8 +46,10 @@ func newWorker(conninfo string) *fakeWorker { return &fakeWorker{name: "tester",
 func (w *fakeWorker) Entry() plugins.BackgroundWorker { return plugins.BackgroundWorker{Name: w.name} }
 func (w *fakeWorker) ServerConninfo() string          { return w.conninfo }
 
-func (w *fakeWorker) InitializeSession(open func() (plugins.Session, string, error)) (err error) {
-	w.session, w.database, err = open()
+func (w *fakeWorker) InitializeSession(open func() (plugins.Session, error)) (err error) {
+	if w.session, err = open(); err == nil {
+		w.database = w.session.Database()
+	}
 	return err
 }
 

@@ -53,7 +53,7 @@ func InitializeConnectionByOID(ctx context.Context, w *plugins.Worker, dboid, ro
 type worker interface {
 	Entry() plugins.BackgroundWorker
 	ServerConninfo() string
-	InitializeSession(open func() (session plugins.Session, database string, err error)) error
+	InitializeSession(open func() (plugins.Session, error)) error
 	ReportActivity(state plugins.ActivityState, query string)
 	Ereport(e *elog.ErrorData)
 }
@@ -77,16 +77,16 @@ func (h host) open(ctx context.Context, c *Config) (*Conn, error) {
 
 func initialize(ctx context.Context, w worker, t target, flags Flags, opts []Option) (*Conn, error) {
 	var conn *Conn
-	err := w.InitializeSession(func() (plugins.Session, string, error) {
+	err := w.InitializeSession(func() (plugins.Session, error) {
 		config, err := ParseConninfo(w.ServerConninfo())
 		if err != nil {
-			return nil, "", elog.AsErrorData(err, elog.Fatal)
+			return nil, elog.AsErrorData(err, elog.Fatal)
 		}
 		h := host{config, client{w.Entry().Name, w.ReportActivity, w.Ereport}, newOptions(opts)}
 		if conn, err = t.connect(ctx, h, flags); err != nil {
-			return nil, "", err
+			return nil, err
 		}
-		return conn, conn.Database(), nil
+		return conn, nil
 	})
 	if err != nil {
 		return nil, err

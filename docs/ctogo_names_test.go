@@ -52,7 +52,7 @@ var namesOfC = map[string]string{
 		BgWorkerStart_ConsistentState BgWorkerStart_RecoveryFinished BGW_NEVER_RESTART MyProcPid Oid SPI libpq worker_spi`,
 	"Around a worker": `
 		PG_MODULE_MAGIC PG_FUNCTION_INFO_V1 PGDLLEXPORT BGW_DEFAULT_RESTART_INTERVAL BGWORKER_INTERRUPTIBLE
-		DefineCustomIntVariable MarkGUCPrefixReserved GetConfigOption SignalHandlerForConfigReload ConfigReloadPending
+		TerminateBackgroundWorkersForDatabase DefineCustomIntVariable MarkGUCPrefixReserved GetConfigOption SignalHandlerForConfigReload ConfigReloadPending
 		ProcessConfigFile SignalHandlerForShutdownRequest ShutdownRequestPending die SetLatch WL_TIMEOUT WL_EXIT_ON_PM_DEATH
 		WaitEventExtensionNew PostmasterIsAlive StartTransactionCommand CommitTransactionCommand PushActiveSnapshot
 		PopActiveSnapshot SPI_connect SPI_finish SPI_execute SPI_processed SPI_getbinval pgstat_report_activity`,

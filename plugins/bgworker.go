@@ -40,8 +40,10 @@ const (
 	// BackendDatabaseConnection asks for the right to call
 	// connect.InitializeConnection.
 	BackendDatabaseConnection Flags = 0x0002
-	// Interruptible lets database-wide commands (DROP DATABASE and the like)
-	// terminate the worker. PostgreSQL 19.
+	// Interruptible lets commands that need the worker's database for themselves
+	// terminate it: DROP DATABASE, ALTER DATABASE RENAME and SET TABLESPACE, and
+	// CREATE DATABASE with it as template. Without it they fail as long as the
+	// worker is connected. PostgreSQL 19.
 	Interruptible Flags = 0x0004
 	// ClassParallel counts the worker against max_parallel_workers.
 	ClassParallel Flags = 0x0010

@@ -21,7 +21,7 @@ type FakeHost struct {
 
 // NewFakeHost makes one with that many slots and with settings ("name=value").
 func NewFakeHost(slots int, options ...string) (*FakeHost, error) {
-	segment, err := shmem.Create(slots, 1)
+	segment, err := shmem.Create(slots, 1+slots)
 	if err != nil {
 		return nil, err
 	}

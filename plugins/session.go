@@ -12,6 +12,9 @@ import (
 // Session is an open session with the real server, as far as the worker's
 // runtime has to know it. Package connect implements it.
 type Session interface {
+	// Database returns the name of the database, and DatabaseOID its OID.
+	Database() string
+	DatabaseOID() uint32
 	// CancelRequest asks the server to cancel the running statement. The
 	// runtime calls it on SIGINT, from a goroutine of its own.
 	CancelRequest(ctx context.Context) error
@@ -35,14 +38,13 @@ type sessionState struct {
 func (w *Worker) ServerConninfo() string { return w.settings.store.String(settings.ServerConninfo) }
 
 // InitializeSession opens the worker's session: package connect passes the
-// function that does so, which returns the session and the name of its
-// database. A worker that was registered without BackendDatabaseConnection gets
+// function that does so. A worker that was registered without BackendDatabaseConnection gets
 // FATAL 54000; one that has a session already gets ERROR "invalid processing
 // mode in background worker". An error of open is returned as it is, and the
 // worker may try again.
 //
 // Mirrors the checks of BackgroundWorkerInitializeConnection.
-func (w *Worker) InitializeSession(open func() (session Session, database string, err error)) error {
+func (w *Worker) InitializeSession(open func() (Session, error)) error {
 	if w.entry.Flags&BackendDatabaseConnection == 0 {
 		return elog.New(elog.Fatal, elog.ProgramLimitExceeded, "database connection requirement not indicated during registration").
 			WithHint("Register the worker with the flag BackendDatabaseConnection.")
@@ -53,14 +55,14 @@ func (w *Worker) InitializeSession(open func() (session Session, database string
 		return elog.New(elog.Error, elog.InternalError, "invalid processing mode in background worker").
 			WithDetail("A background worker can connect only once, and cannot switch databases.")
 	}
-	session, database, err := open()
+	session, err := open()
 	if err != nil {
 		return err
 	}
 	w.session.open = session
 	w.activityLock.Lock()
 	defer w.activityLock.Unlock()
-	w.proc.ReportDatabase(database)
+	w.proc.ReportDatabase(session.Database(), session.DatabaseOID())
 	return nil
 }
 

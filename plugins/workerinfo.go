@@ -31,6 +31,7 @@ type WorkerInfo struct {
 	Pid        int // of the running process, or 0
 
 	Database      string // that the process is connected to, or empty
+	DatabaseOID   uint32 // of that database, or 0
 	WaitEventType string // what the process waits for, or empty
 	WaitEvent     string
 	Activity      string // the statement that it runs or ran last, or empty
@@ -102,7 +103,7 @@ func (i *WorkerInfo) describeProcess(procs map[int]shmem.ProcRecord) {
 		return
 	}
 	activity, wait := proc.Activity(), proc.WaitEvent()
-	i.Database, i.Activity = activity.Database, activity.Query
+	i.Database, i.DatabaseOID, i.Activity = activity.Database, activity.DatabaseOID, activity.Query
 	i.WaitEventType, i.WaitEvent = wait.Class.String(), wait.Name
 }
 

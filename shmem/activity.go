@@ -22,6 +22,8 @@ type Activity struct {
 	Since    time.Time // when Query and State were reported
 	Query    string    // the statement it runs, or ran last
 	Database string    // the database it is connected to, or ""
+
+	DatabaseOID uint32 // of that database, or 0
 }
 
 // WaitEvent is what a process waits for. Class is one of the classes of
@@ -75,8 +77,11 @@ func (r ProcRecord) ReportActivity(state ActivityState, query string) {
 
 // ReportDatabase publishes the database the process is connected to. The same
 // restriction holds as for ReportActivity.
-func (r ProcRecord) ReportDatabase(name string) {
-	r.write(func(p *proc) { putString(p.database[:], name) })
+func (r ProcRecord) ReportDatabase(name string, oid uint32) {
+	r.write(func(p *proc) {
+		putString(p.database[:], name)
+		p.databaseOID = oid
+	})
 }
 
 // StartWait publishes what the process is about to wait for. The same
@@ -112,7 +117,7 @@ func (r ProcRecord) Activity() Activity {
 	r.read(func(p *proc) {
 		a = Activity{
 			State: ActivityState(p.activityState), Since: fromMicros(p.activitySince),
-			Query: safeString(p.activity[:]), Database: safeString(p.database[:]),
+			Query: safeString(p.activity[:]), Database: safeString(p.database[:]), DatabaseOID: p.databaseOID,
 		}
 	})
 	return a

@@ -136,7 +136,7 @@ func TestAChangeCountThatWasLeftOddHeals(t *testing.T) {
 		t.Errorf("got %+v, %v: the worker is hidden", info, ok)
 	}
 	s.PostmasterSlots().SetReport(0, shmem.WorkerReport{Message: "m"})
-	s.Proc(0).ReportDatabase("d")
+	s.Proc(0).ReportDatabase("d", 5)
 	if even := shmem.Counts(s); even[0]%2 != 0 || even[1]%2 != 0 {
 		t.Errorf("the counts are %d", even)
 	}

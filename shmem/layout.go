@@ -127,7 +127,7 @@ type proc struct {
 	activityState uint32
 	activitySince int64
 	waitClass     atomic.Uint32
-	_             uint32
+	databaseOID   uint32
 	waitEvent     [EventSize]byte
 	database      [EventSize]byte
 	activity      [ActivitySize]byte

@@ -27,14 +27,14 @@ func TestResetForgetsThePreviousProcess(t *testing.T) {
 	r.MakeReady()
 	r.SetClean()
 	r.ReportActivity(shmem.ActivityRunning, "SELECT secret")
-	r.ReportDatabase("db")
+	r.ReportDatabase("db", 16384)
 	r.StartWait(shmem.WaitEvent{Class: shmem.WaitClassExtension, Name: "Old"})
 	r.Latch().Set()
 	r.Reset(shmem.ProcAuxiliary)
 	if r.Ready() || r.Clean() || r.Latch().IsSet() || r.Kind() != shmem.ProcAuxiliary {
 		t.Error("flags remain")
 	}
-	if a := r.Activity(); a.Query != "" || a.Database != "" || a.State != shmem.ActivityUndefined {
+	if a := r.Activity(); a.Query != "" || a.Database != "" || a.DatabaseOID != 0 || a.State != shmem.ActivityUndefined {
 		t.Errorf("got %+v", a)
 	}
 	if ev := r.WaitEvent(); ev != (shmem.WaitEvent{}) {

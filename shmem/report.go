@@ -75,6 +75,16 @@ func (b BackendSlots) Info(i int) (SlotInfo, bool) {
 	return SlotInfo{}, false
 }
 
+// RunningFlags returns the registration flags of a slot's worker, and whether it
+// runs. Both are as of some moment: whoever acts upon them asks Info.
+func (b BackendSlots) RunningFlags(i int) (flags uint32, running bool) {
+	s := &b.slots[i]
+	if s.inUse.Load() == 0 || s.pid.Load() <= 0 {
+		return 0, false
+	}
+	return s.worker.flags, true
+}
+
 // Len returns the number of slots.
 func (b BackendSlots) Len() int { return len(b.slots) }
 

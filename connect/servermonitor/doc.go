@@ -42,6 +42,9 @@
 //   - One log line when the server comes or goes, and one for each new reason why
 //     it cannot be used; none for each attempt, nor for the moments in which a
 //     server that was not there starts up.
+//   - Interruptible workers that are in the way of a command on their database are
+//     terminated while that command still waits: see makeRoom. As long as no such
+//     worker runs, the server is not asked.
 //   - No wait outlasts the postmaster, and setting the latch ends every pause
 //     between two looks: "look again now".
 package servermonitor

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,12 +39,22 @@ type fakeProcess struct {
 	conninfo string
 	next     string // conninfo after the reload
 	reload   bool
+
+	interruptible atomic.Int32 // workers that run
+	terminated    chan uint32  // databases that workers were to leave
+}
+
+func (p *fakeProcess) HasInterruptibleWorkers() bool { return p.interruptible.Load() > 0 }
+
+func (p *fakeProcess) TerminateBackgroundWorkersForDatabase(oid uint32) int {
+	p.terminated <- oid
+	return int(p.interruptible.Swap(0))
 }
 
 func newProcess(conninfo string) *fakeProcess {
 	return &fakeProcess{
 		latch: make(chan struct{}, 1), dead: make(chan struct{}),
-		published: make(chan published, 1000), reports: make(chan *elog.ErrorData, 1000), conninfo: conninfo,
+		published: make(chan published, 1000), reports: make(chan *elog.ErrorData, 1000), conninfo: conninfo, terminated: make(chan uint32, 1000),
 	}
 }
 

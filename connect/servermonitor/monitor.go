@@ -40,6 +40,8 @@ type process interface {
 	ServerConninfo() string
 	ConfigReloadPending() bool
 	ProcessConfigFile()
+	HasInterruptibleWorkers() bool
+	TerminateBackgroundWorkersForDatabase(databaseOID uint32) int
 	SetServerState(state shmem.ServerState, started time.Time)
 	Ereport(e *elog.ErrorData)
 }
@@ -119,18 +121,68 @@ func (m *monitor) open(ctx context.Context) error {
 	return err
 }
 
+// claimsPause is how often databases are looked at that commands claim, while
+// interruptible workers run. Those commands wait for 5 seconds.
+const claimsPause = time.Second
+
 // wait passes the time until the next look: until the pause is over, the latch
-// is set, or the session is lost.
+// is set, or the session is lost. Meanwhile interruptible workers make room.
 func (m *monitor) wait(ctx context.Context, pause time.Duration) error {
-	stop := m.awaitLoss(ctx)
-	happened, err := m.process.WaitLatch(ctx, plugins.LatchSet|plugins.Timeout|plugins.PostmasterDeath, pause, waitEvent)
-	stop()
-	m.process.ResetLatch()
-	m.poked = happened&plugins.LatchSet != 0
-	if happened&plugins.PostmasterDeath != 0 {
-		return plugins.ErrPostmasterDied
+	for {
+		stop := m.awaitLoss(ctx)
+		rest, err := m.sleep(ctx, pause)
+		stop()
+		if m.lost != nil {
+			m.process.ResetLatch() // it was for this
+		}
+		if rest == 0 || m.lost != nil || err != nil {
+			return err
+		}
+		if m.lost = m.makeRoom(ctx); m.lost != nil {
+			return nil
+		}
+		pause = rest
 	}
-	return err
+}
+
+// sleep waits, for the whole pause or until there may be room to make, and
+// returns what is left of the pause: 0 also if the latch was set. One that is set
+// as the pause ends stays set for the next wait.
+func (m *monitor) sleep(ctx context.Context, pause time.Duration) (rest time.Duration, err error) {
+	for {
+		slice := min(pause, claimsPause)
+		pause -= slice
+		happened, err := m.process.WaitLatch(ctx, plugins.LatchSet|plugins.Timeout|plugins.PostmasterDeath, slice, waitEvent)
+		if m.poked = happened&plugins.LatchSet != 0; m.poked {
+			m.process.ResetLatch()
+			pause = 0
+		}
+		if happened&plugins.PostmasterDeath != 0 {
+			return 0, plugins.ErrPostmasterDied
+		}
+		if err != nil || pause == 0 || m.session != nil && m.process.HasInterruptibleWorkers() {
+			return pause, err
+		}
+	}
+}
+
+// makeRoom ends the interruptible workers that are in the way of a command, and
+// returns why the session was lost, if it was. A server that does not answer
+// this question for another reason can't be helped here.
+func (m *monitor) makeRoom(ctx context.Context) error {
+	databases, err := m.session.ClaimedDatabases(ctx)
+	if err != nil {
+		if connect.IsServerEvent(err) {
+			return err
+		}
+		return nil
+	}
+	for _, oid := range databases {
+		if n := m.process.TerminateBackgroundWorkersForDatabase(oid); n > 0 {
+			m.process.Ereport(roomReport(n, oid))
+		}
+	}
+	return nil
 }
 
 var waitEvent = plugins.WaitEvent{Class: shmem.WaitClassActivity, Name: "ServerMonitorMain"}

@@ -43,10 +43,12 @@ type fakeSession struct {
 	looked chan struct{}
 	lost   chan error
 	closed chan struct{}
+	claims chan any // []uint32 or error, one for each question
+	asked  chan struct{}
 }
 
 func newSession(f Facts) *fakeSession {
-	s := &fakeSession{looked: make(chan struct{}, 1000), lost: make(chan error, 1), closed: make(chan struct{})}
+	s := &fakeSession{looked: make(chan struct{}, 1000), lost: make(chan error, 1), closed: make(chan struct{}), claims: make(chan any, 1000), asked: make(chan struct{}, 1000)}
 	s.facts.Store(&f)
 	return s
 }
@@ -54,6 +56,19 @@ func newSession(f Facts) *fakeSession {
 func (s *fakeSession) Look(context.Context) (Facts, error) {
 	s.looked <- struct{}{}
 	return *s.facts.Load(), nil
+}
+
+func (s *fakeSession) ClaimedDatabases(context.Context) ([]uint32, error) {
+	s.asked <- struct{}{}
+	select {
+	case c := <-s.claims:
+		if oids, ok := c.([]uint32); ok {
+			return oids, nil
+		}
+		return nil, c.(error)
+	default:
+		return nil, nil
+	}
 }
 
 func (s *fakeSession) AwaitLoss(ctx context.Context) error {

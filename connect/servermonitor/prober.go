@@ -35,6 +35,10 @@ type Session interface {
 	// Look asks the server for the facts. With an error the session is of no
 	// further use.
 	Look(ctx context.Context) (Facts, error)
+	// ClaimedDatabases returns the OIDs of the databases that somebody's command
+	// wants to have for itself. With an error that IsServerEvent knows the session
+	// is of no further use.
+	ClaimedDatabases(ctx context.Context) ([]uint32, error)
 	// AwaitLoss blocks until the session is lost and returns why, or nil if ctx
 	// ends first.
 	AwaitLoss(ctx context.Context) error
@@ -79,7 +83,7 @@ func (s *session) Look(ctx context.Context) (Facts, error) {
 	results, err := s.conn.PgConn().Exec(ctx, question).ReadAll()
 	if err != nil {
 		if ctx.Err() != nil {
-			return Facts{}, elog.New(elog.Error, elog.ConnectionFailure, "server does not answer")
+			return Facts{}, noAnswer()
 		}
 		return Facts{}, s.describe(err)
 	}
@@ -106,6 +110,46 @@ func parseAnswer(results []*pgconn.Result) (inRecovery bool, started time.Time, 
 
 func unexpectedAnswer() *elog.ErrorData {
 	return elog.New(elog.Error, elog.ProtocolViolation, "server sent an unexpected answer")
+}
+
+// claims asks for the databases that are locked as CREATE DATABASE locks its
+// template (ShareLock), and DROP DATABASE and ALTER DATABASE RENAME and SET
+// TABLESPACE lock theirs: nothing else takes these locks on a database (1262 is
+// pg_database). With such a lock nobody gets in any more, so that whoever is
+// connected is in the way: the command looks 50 times in 5 seconds whether he
+// has gone (CountOtherDBBackends).
+const claims = `SELECT DISTINCT objid FROM pg_catalog.pg_locks ` +
+	`WHERE locktype = 'object' AND classid = 1262 AND granted AND mode IN ('ShareLock', 'AccessExclusiveLock')`
+
+func (s *session) ClaimedDatabases(ctx context.Context) ([]uint32, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.limit)
+	defer cancel()
+	results, err := s.conn.PgConn().Exec(ctx, claims).ReadAll()
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, noAnswer()
+		}
+		return nil, s.describe(err)
+	}
+	if len(results) != 1 {
+		return nil, unexpectedAnswer()
+	}
+	var all []uint32
+	for _, row := range results[0].Rows {
+		if len(row) != 1 {
+			return nil, unexpectedAnswer()
+		}
+		oid, err := strconv.ParseUint(string(row[0]), 10, 32)
+		if err != nil {
+			return nil, unexpectedAnswer()
+		}
+		all = append(all, uint32(oid))
+	}
+	return all, nil
+}
+
+func noAnswer() *elog.ErrorData {
+	return elog.New(elog.Error, elog.ConnectionFailure, "server does not answer")
 }
 
 // describe says what broke the session. What is neither the server's word nor a

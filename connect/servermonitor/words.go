@@ -81,3 +81,13 @@ func waitingReport(f failure) *elog.ErrorData {
 	e.Detail, e.Hint = f.detail, f.hint
 	return e
 }
+
+// roomReport says why workers end that nobody has terminated by name.
+func roomReport(n int, databaseOID uint32) *elog.ErrorData {
+	workers := "worker"
+	if n > 1 {
+		workers = "workers"
+	}
+	return elog.New(elog.Log, elog.SuccessfulCompletion, "terminating %d interruptible background %s connected to database with OID %d", n, workers, databaseOID).
+		WithDetail("A command needs the database for itself.")
+}

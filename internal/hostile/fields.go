@@ -86,7 +86,7 @@ func findFields(slots, procs int) (map[string]field, error) {
 	find("pid of a record", procs, func(i int) { s.Proc(i).SetPid(77) })
 	find("flags", procs, func(i int) { s.Proc(i).SetClean() })
 	find("latch", procs, func(i int) { s.Proc(i).Latch().Set() })
-	find("change count of a record", procs, func(i int) { s.Proc(i).ReportDatabase("") })
+	find("change count of a record", procs, func(i int) { s.Proc(i).ReportDatabase("", 0) })
 	// Nothing ever changes this one.
 	fields[totalSlots] = field{name: totalSlots, offset: fields[slotLock].offset - 4, count: 1}
 	if n := binary.NativeEndian.Uint32(mem[fields[totalSlots].offset:]); int(n) != max(slots, 2) {
