@@ -92,6 +92,12 @@ func (h *host) post(ev any) {
 	}
 }
 
+// personality is the PostgreSQL whose workers the host reproduces. It does not
+// change while the host runs.
+func (h *host) personality() plugins.Personality {
+	return plugins.ParsePersonality(h.store.Enum(settings.CompatVersion))
+}
+
 // setUp does all that must succeed before the first worker is started.
 func (h *host) setUp() error {
 	h.signals = catchSignals()
@@ -106,8 +112,8 @@ func (h *host) setUp() error {
 	if err := h.readSettings(); err != nil {
 		return err
 	}
-	h.log.Logf(elog.Log, "starting pgexthost %s on %s/%s, compiled by %s, with the background workers of PostgreSQL %d",
-		version.Number, runtime.GOOS, runtime.GOARCH, runtime.Version(), version.Personality)
+	h.log.Logf(elog.Log, "starting pgexthost %s on %s/%s, compiled by %s, with the background workers of PostgreSQL %s",
+		version.Number, runtime.GOOS, runtime.GOARCH, runtime.Version(), h.personality())
 	if err := h.makeSharedMemory(); err != nil {
 		return err
 	}
@@ -120,7 +126,7 @@ func (h *host) setUp() error {
 	h.machine = postmaster.New(postmaster.Config{
 		Slots: coreSlots{h}, Static: static,
 		Auxiliary:   plugins.Auxiliaries(),
-		Personality: plugins.ParsePersonality(h.store.Enum(settings.CompatVersion)),
+		Personality: h.personality(),
 	})
 	return h.leaveTraces()
 }

@@ -160,7 +160,7 @@ func (h *host) acceptPreload(result *handshake.PreloadResult) ([]plugins.Backgro
 	workers := make([]plugins.BackgroundWorker, 0, len(result.Workers))
 	for _, d := range result.Workers {
 		w := plugins.FromDescriptor(d)
-		if err := w.SanityCheckAs(plugins.ParsePersonality(h.store.Enum(settings.CompatVersion))); err != nil {
+		if err := w.SanityCheckAs(h.personality()); err != nil {
 			h.log.Emit(elog.AsErrorData(err, elog.Log))
 			continue
 		}

@@ -61,6 +61,7 @@ func TestAWorkerWithoutSharedMemory(t *testing.T) {
 				plugins.BackgroundWorker{Name: "bystander", FunctionName: "no_memory", Flags: plugins.ShmemAccess},
 				plugins.BackgroundWorker{Name: "bare", FunctionName: "no_memory", RestartTime: 0},
 			))
+			h.waitLog(`LOG:  starting pgexthost .* with the background workers of PostgreSQL ` + version + `$`)
 			h.waitLog(`LOG:  bystander: mapped true, open true, registering: <nil>$`)
 			h.waitLog(`LOG:  bare: mapped false, open false, registering: this background worker has no access to shared memory$`)
 			if err := unix.Kill(h.workerPid("bare"), unix.SIGUSR1); err != nil {
