@@ -8,7 +8,7 @@ TESTFLAGS     ?=
 COUNT         ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test torture race lint bench soak fuzz postgres clean
+.PHONY: help build demo test torture race lint bench soak mutants fuzz postgres clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ bench: postgres ## Run the benchmarks
 
 soak: build ## Let 400 workers come and go for two minutes (SOAK=10m, WORKERS=100)
 	PGEXTHOST_SOAK=$(or $(SOAK),2m) PGEXTHOST_SOAK_WORKERS=$(or $(WORKERS),400) $(GO) test -count=1 -v -timeout 1h -run '^TestSoak$$' ./integration
+
+mutants: ## Break each rule on purpose, and see that a test notices (BREAKS=regexp)
+	@$(GO) run ./internal/mutants '$(BREAKS)'
 
 fuzz: ## Run each fuzz target for a while (FUZZTIME=30s)
 	@scripts/fuzz $(or $(FUZZTIME),10s)

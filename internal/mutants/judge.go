@@ -1,0 +1,85 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+)
+
+// verdict is what became of a break.
+type verdict string
+
+const (
+	caught   verdict = "caught"
+	survived verdict = "SURVIVED"
+	stale    verdict = "STALE"
+)
+
+// judge breaks the product, runs the tests, and says whether one of them failed.
+// It returns an error only if it can't tell.
+func (b *mutant) judge(ctx context.Context) (v verdict, output string, err error) {
+	source, err := os.ReadFile(b.file)
+	if err != nil {
+		return stale, err.Error() + "\n", nil
+	}
+	broken, err := b.apply(string(source))
+	if err != nil {
+		return stale, err.Error() + "\n", nil
+	}
+	dir, err := os.MkdirTemp("", "mutant")
+	if err != nil {
+		return "", "", err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	overlay, err := writeOverlay(dir, b.file, broken)
+	if err != nil {
+		return "", "", err
+	}
+	if out, err := goTool(ctx, slices.Concat([]string{"test", "-overlay", overlay, "-run", "^$"}, b.packages())); err != nil {
+		return stale, out, ctx.Err()
+	}
+	out, err := goTool(ctx, slices.Concat([]string{"test", "-overlay", overlay, "-count=1", "-failfast", "-timeout=5m"}, b.test))
+	switch exit := (*exec.ExitError)(nil); {
+	case ctx.Err() != nil:
+		return "", out, ctx.Err()
+	case err == nil && bytes.Contains([]byte(out), []byte("[no tests to run]")):
+		return stale, out, nil
+	case err == nil:
+		return survived, out, nil
+	case errors.As(err, &exit):
+		return caught, out, nil
+	}
+	return "", out, err
+}
+
+// packages are the arguments of the tests that name packages.
+func (b *mutant) packages() []string {
+	return slices.DeleteFunc(slices.Clone(b.test), func(arg string) bool { return !bytes.HasPrefix([]byte(arg), []byte("./")) })
+}
+
+func writeOverlay(dir, file, text string) (string, error) {
+	original, err := filepath.Abs(file)
+	if err != nil {
+		return "", err
+	}
+	replacement := filepath.Join(dir, filepath.Base(file))
+	if err := os.WriteFile(replacement, []byte(text), 0o600); err != nil {
+		return "", err
+	}
+	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {original: replacement}})
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "overlay.json")
+	return path, os.WriteFile(path, overlay, 0o600)
+}
+
+func goTool(ctx context.Context, args []string) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput()
+	return string(out), err
+}
