@@ -67,8 +67,8 @@ func writeOverlay(dir, file, text string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	replacement := filepath.Join(dir, filepath.Base(file))
-	if err := os.WriteFile(replacement, []byte(text), 0o600); err != nil {
+	replacement := filepath.Join(dir, "broken.go")
+	if err := os.WriteFile(replacement, []byte(text), 0o600); err != nil { //nolint:gosec // G703: a temporary directory of our own
 		return "", err
 	}
 	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {original: replacement}})
