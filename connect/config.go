@@ -114,11 +114,28 @@ func (c *Config) forDatabase(name string) (*Config, error) {
 	if name == c.pgx.Database {
 		return c, nil
 	}
-	parsed, err := parse(c.conninfo + c.separator() + databaseParameter(c.conninfo, name))
+	parsed, err := parse(c.with(parameter{"dbname", name}))
 	if err != nil {
 		return nil, err
 	}
 	return &Config{conninfo: c.conninfo, pgx: parsed}, nil
+}
+
+// parameter is a keyword of a connection string and its value.
+type parameter struct{ keyword, value string }
+
+// with returns the connection string with more parameters, which take precedence
+// over its own.
+func (c *Config) with(params ...parameter) string {
+	between := " "
+	if isURI(c.conninfo) {
+		between = "&"
+	}
+	written := make([]string, 0, len(params))
+	for _, p := range params {
+		written = append(written, p.written(c.conninfo))
+	}
+	return c.conninfo + c.separator() + strings.Join(written, between)
 }
 
 // probeName is a database name that nothing but our own parameter can have
@@ -135,7 +152,7 @@ func (c *Config) separator() string {
 		candidates = []string{"?", "&", ""}
 	}
 	for _, s := range candidates {
-		parsed, err := pgx.ParseConfig(c.conninfo + s + databaseParameter(c.conninfo, probeName))
+		parsed, err := pgx.ParseConfig(c.conninfo + s + parameter{"dbname", probeName}.written(c.conninfo))
 		if err == nil && parsed.Database == probeName {
 			return s
 		}
@@ -157,15 +174,16 @@ func isURI(conninfo string) bool {
 	return strings.HasPrefix(conninfo, "postgres://") || strings.HasPrefix(conninfo, "postgresql://")
 }
 
-func databaseParameter(conninfo, name string) string {
+// written is the parameter as it is written in a connection string like this one.
+func (p parameter) written(conninfo string) string {
 	if !isURI(conninfo) {
-		return "dbname='" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(name) + "'"
+		return p.keyword + "='" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(p.value) + "'"
 	}
 	const hex = "0123456789ABCDEF"
 	var b strings.Builder
-	b.WriteString("dbname=")
-	for i := range len(name) {
-		b.Write([]byte{'%', hex[name[i]>>4], hex[name[i]&15]})
+	b.WriteString(p.keyword + "=")
+	for i := range len(p.value) {
+		b.Write([]byte{'%', hex[p.value[i]>>4], hex[p.value[i]&15]})
 	}
 	return b.String()
 }

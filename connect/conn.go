@@ -24,6 +24,7 @@ type Conn struct {
 	wire        *wire
 	tracer      *activityTracer // nil if the session is not a worker's
 	databaseOID uint32
+	user        string // that the session has become, or ""
 	address     string
 }
 
@@ -35,8 +36,9 @@ func (c *Conn) Database() string { return c.Config().Database }
 // DatabaseOID returns the database's OID. Mirrors MyDatabaseId.
 func (c *Conn) DatabaseOID() uint32 { return c.databaseOID }
 
-// User returns the name of the role that the session has logged in as.
-func (c *Conn) User() string { return c.Config().User }
+// User returns the name of the role that the session was opened as: the one that
+// the caller of InitializeConnection asked for, whoever has logged in.
+func (c *Conn) User() string { return cmp.Or(c.user, c.Config().User) }
 
 // ServerVersion returns the server's version as it reports it, such as
 // "15.18 (Debian 15.18-1)".

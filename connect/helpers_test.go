@@ -1,6 +1,7 @@
 package connect_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgexthost/pgexthost/connect"
+	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -33,6 +35,7 @@ func testContext(t testing.TB) context.Context {
 type fakeWorker struct {
 	name     string
 	conninfo string
+	bypass   string // allow_bypass_allowconn
 
 	mu       sync.Mutex
 	session  plugins.Session
@@ -45,6 +48,13 @@ func newWorker(conninfo string) *fakeWorker { return &fakeWorker{name: "tester",
 
 func (w *fakeWorker) Entry() plugins.BackgroundWorker { return plugins.BackgroundWorker{Name: w.name} }
 func (w *fakeWorker) ServerConninfo() string          { return w.conninfo }
+
+func (w *fakeWorker) ShowSetting(name string) (string, error) {
+	if name != settings.AllowBypassAllowConn {
+		return "", errors.New("not that one")
+	}
+	return cmp.Or(w.bypass, "off"), nil
+}
 
 func (w *fakeWorker) InitializeSession(open func() (plugins.Session, error)) (err error) {
 	if w.session, err = open(); err == nil {

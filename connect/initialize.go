@@ -3,6 +3,7 @@ package connect
 import (
 	"context"
 
+	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -11,9 +12,12 @@ import (
 // flags of BackgroundWorkerInitializeConnection.
 type Flags uint32
 
-// The flags of bgworker.h. Neither is available yet.
+// The flags of bgworker.h.
 const (
-	// BypassAllowConn connects even to a database with ALLOW_CONNECTIONS false.
+	// BypassAllowConn connects even to a database with ALLOW_CONNECTIONS false, or
+	// on which the role has no CONNECT privilege. The host must log in as a
+	// superuser and have allow_bypass_allowconn turned on, because the database is
+	// open to all superusers while the worker connects. See closedDatabase.
 	BypassAllowConn Flags = 0x0001
 	// BypassRoleLoginCheck connects even as a role without the LOGIN attribute.
 	BypassRoleLoginCheck Flags = 0x0002
@@ -23,16 +27,28 @@ const (
 // An empty dbname means the maintenance database of the host's settings, an
 // empty username their user. It can succeed once in a worker's life.
 //
+// As another user than the host's own, the worker logs in if that user has a
+// login of its own: a line in the host's password file or a section in its
+// service file that names the user. Otherwise, and with any flag, the host's user
+// logs in and becomes the other one: by SET SESSION AUTHORIZATION if it is a
+// superuser, by SET ROLE if it is a member of the role. What ALTER ROLE … SET and
+// ALTER DATABASE … SET give to that user is applied then; what the server refuses
+// of it is logged at WARNING.
+//
 // Errors are *elog.ErrorData with level FATAL unless said otherwise, and main
 // should return them:
 //   - 54000: the worker was registered without BackendDatabaseConnection.
 //   - XX000, level ERROR: the worker has a session already.
 //   - 28000: the role does not exist, or is not permitted to log in.
-//   - 0A000: a flag, or a user other than the host's own. Not available yet.
-//   - 22023: the host's server_conninfo cannot be used.
+//   - 42501: the role has no CONNECT privilege; or the host's user can neither
+//     become it nor bypass ALLOW_CONNECTIONS.
+//   - 55000: the database accepts no connections, and BypassAllowConn is not
+//     given or allow_bypass_allowconn off.
+//   - 22023: a flag that there is not; or the host's server_conninfo cannot be
+//     used.
 //   - class 08: the server cannot be reached; see IsServerEvent.
 //   - the server's own code and words for everything it refuses, such as 3D000,
-//     55000, 42501, 28P01 and 53300; they wrap its *pgconn.PgError.
+//     28P01 and 53300; they wrap its *pgconn.PgError.
 //
 // If ctx ends meanwhile, its cause is returned. Mirrors
 // BackgroundWorkerInitializeConnection.
@@ -56,6 +72,7 @@ type worker interface {
 	InitializeSession(open func() (plugins.Session, error)) error
 	ReportActivity(state plugins.ActivityState, query string)
 	Ereport(e *elog.ErrorData)
+	ShowSetting(name string) (string, error)
 }
 
 // target is how a caller names database and role.
@@ -69,6 +86,8 @@ type host struct {
 	config *Config
 	client client
 	opts   options
+	// mayBypass: allow_bypass_allowconn is on
+	mayBypass bool
 }
 
 func (h host) open(ctx context.Context, c *Config) (*Conn, error) {
@@ -82,7 +101,11 @@ func initialize(ctx context.Context, w worker, t target, flags Flags, opts []Opt
 		if err != nil {
 			return nil, elog.AsErrorData(err, elog.Fatal)
 		}
-		h := host{config, client{w.Entry().Name, w.ReportActivity, w.Ereport}, newOptions(opts)}
+		if unknown := flags &^ (BypassAllowConn | BypassRoleLoginCheck); unknown != 0 {
+			return nil, "", elog.New(elog.Fatal, elog.InvalidParameterValue, "invalid connection flags: 0x%x", uint32(flags))
+		}
+		allowed, _ := w.ShowSetting(settings.AllowBypassAllowConn) // it is there
+		h := host{config, client{w.Entry().Name, w.ReportActivity, w.Ereport}, newOptions(opts), allowed == "on"}
 		if conn, err = t.connect(ctx, h, flags); err != nil {
 			return nil, err
 		}
@@ -92,21 +115,4 @@ func initialize(ctx context.Context, w worker, t target, flags Flags, opts []Opt
 		return nil, err
 	}
 	return conn, nil
-}
-
-// refuseFlags refuses the flags that are not available.
-func refuseFlags(flags Flags) error {
-	switch {
-	case flags&BypassAllowConn != 0:
-		return elog.New(elog.Fatal, elog.FeatureNotSupported, "cannot bypass ALLOW_CONNECTIONS of a database").
-			WithDetail("A worker outside the server connects as any client does.").
-			WithHint("Allow connections to the database, with CONNECTION LIMIT 0 if only superusers shall get in.")
-	case flags&BypassRoleLoginCheck != 0:
-		return elog.New(elog.Fatal, elog.FeatureNotSupported, "cannot bypass the login check of a role").
-			WithDetail("A worker outside the server connects as any client does.").
-			WithHint("Give the role the LOGIN attribute, or connect as the host's own user and use SET ROLE.")
-	case flags != 0:
-		return elog.New(elog.Fatal, elog.InvalidParameterValue, "invalid connection flags: 0x%x", uint32(flags))
-	}
-	return nil
 }

@@ -96,10 +96,6 @@ func TestRefusalsByName(t *testing.T) {
 		"no password":            {as("secretive") + " passfile=/dev/null", "", "", 0, "28P01", `password authentication failed for user "secretive"`, "No password was found"},
 		"no such role":           {server.ConnInfo(), "", "nobody", 0, "28000", `role "nobody" does not exist`, ""},
 		"role without login":     {server.ConnInfo(), "", "nologin", 0, "28000", `role "nologin" is not permitted to log in`, ""},
-		"another role":           {server.ConnInfo(), "", "plain", 0, "0A000", `cannot connect as role "plain"`, "server_conninfo"},
-		"bypassed login check":   {server.ConnInfo(), "", "nologin", connect.BypassRoleLoginCheck, "0A000", `cannot connect as role "nologin"`, "server_conninfo"},
-		"allowconn":              {server.ConnInfo(), "", "", connect.BypassAllowConn, "0A000", "cannot bypass ALLOW_CONNECTIONS of a database", "CONNECTION LIMIT 0"},
-		"login check":            {server.ConnInfo(), "", "", connect.BypassRoleLoginCheck, "0A000", "cannot bypass the login check of a role", "SET ROLE"},
 		"unknown flag":           {server.ConnInfo(), "", "", 0x8, "22023", "invalid connection flags: 0x8", ""},
 		"bad conninfo":           {"hostaddr=1", "", "", 0, "22023", `connection parameter "hostaddr" is not supported`, "host"},
 	} {
@@ -149,8 +145,6 @@ func TestRefusalsByOID(t *testing.T) {
 		"closed database":    {database("closed"), 0, 0, "55000", `database "closed" is not currently accepting connections`},
 		"no such role":       {0, 4294967295, 0, "28000", "role with OID 4294967295 does not exist"},
 		"role without login": {database("other"), role("nologin"), 0, "28000", `role "nologin" is not permitted to log in`},
-		"another role":       {database("other"), role("plain"), 0, "0A000", `cannot connect as role "plain"`},
-		"allowconn":          {database("closed"), 0, connect.BypassAllowConn, "0A000", "cannot bypass ALLOW_CONNECTIONS of a database"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorker(server.ConnInfo())

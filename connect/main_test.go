@@ -33,6 +33,31 @@ var objects = []string{
 	`ALTER ROLE limited SET statement_timeout = '7min'`,
 	`ALTER ROLE limited SET lock_timeout = '8min'`,
 	`ALTER DATABASE other SET idle_session_timeout = '9min'`,
+	`ALTER DATABASE other SET extra_float_digits = 2`,
+
+	`CREATE ROLE insider LOGIN`,
+	`GRANT CONNECT ON DATABASE private TO insider`,
+	`CREATE ROLE chief LOGIN SUPERUSER`,
+	`CREATE ROLE "odd \ 'role' ""x" LOGIN`,
+	`CREATE ROLE settled LOGIN`,
+	`ALTER ROLE settled SET work_mem = '7MB'`,
+	`ALTER ROLE settled SET maintenance_work_mem = '17MB'`,
+	`ALTER ROLE settled IN DATABASE other SET work_mem = '9MB'`,
+	`ALTER ROLE settled SET search_path = evil, "$user", pg_catalog`,
+	`ALTER ROLE settled SET log_min_duration_statement = '5s'`,
+	`ALTER ROLE settled SET statement_timeout = '3min'`,
+	`ALTER ROLE settled SET lock_timeout = '4min'`,
+	`ALTER ROLE settled SET application_name = 'not this one'`,
+	`ALTER ROLE settled SET client_encoding = 'LATIN1'`,
+	`CREATE ROLE masked LOGIN`,
+	`ALTER ROLE masked SET role = 'plain'`,
+	`GRANT plain TO masked`,
+
+	`CREATE ROLE member LOGIN`,
+	`GRANT plain, nologin, "full", insider, chief, settled, masked, "odd \ 'role' ""x" TO member`,
+	`ALTER ROLE member SET extra_float_digits = 1`,
+	`CREATE ROLE outsider LOGIN NOINHERIT`,
+	`GRANT insider TO outsider`,
 }
 
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }

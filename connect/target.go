@@ -14,73 +14,142 @@ import (
 type byName struct{ database, role string }
 
 func (t byName) connect(ctx context.Context, h host, flags Flags) (*Conn, error) {
-	if t.role != "" && t.role != h.config.User() {
-		return nil, refuseRole(ctx, h, roleFilter{"rolname", t.role}, missingRole(t.role), flags)
+	want := wanted{database: t.database, flags: flags}
+	if t.role != h.config.User() {
+		want.role = roleKey{name: t.role}
 	}
-	if err := refuseFlags(flags); err != nil {
-		return nil, err
-	}
-	if t.database == "" {
-		return h.open(ctx, h.config)
-	}
-	config, err := h.config.forDatabase(t.database)
-	if err != nil {
-		return nil, elog.AsErrorData(err, elog.Fatal)
-	}
-	return h.open(ctx, config)
+	return h.connect(ctx, want)
 }
 
 // byOID is a database and a role by OID; 0 means the host's own.
 type byOID struct{ database, role uint32 }
 
 func (t byOID) connect(ctx context.Context, h host, flags Flags) (*Conn, error) {
+	want := wanted{flags: flags}
 	if t.database == 0 && t.role == 0 {
-		return byName{}.connect(ctx, h, flags)
+		return h.connect(ctx, want)
 	}
-	conn, err := h.open(ctx, h.config)
+	maintenance, err := h.open(ctx, h.config)
 	if err != nil {
 		return nil, err
 	}
-	conn, err = t.switchTo(ctx, h, conn, flags)
+	keep := false
+	defer func() {
+		if !keep {
+			_ = maintenance.Close(ctx)
+		}
+	}()
+	if err := t.lookUp(ctx, h, maintenance, &want); err != nil {
+		return nil, err
+	}
+	if want == (wanted{flags: flags}) {
+		keep = true
+		return maintenance, nil
+	}
+	_ = maintenance.Close(ctx)
+	conn, err := h.connect(ctx, want)
+	if err == nil && t.database != 0 && conn.DatabaseOID() != t.database {
+		_ = conn.Close(ctx)
+		return nil, missingDatabaseOID(t.database).WithDetail("It was renamed while the worker was connecting.")
+	}
+	return conn, err
+}
+
+// lookUp finds out what is wanted, in a session with the maintenance database.
+// The role comes first, as in InitPostgres.
+func (t byOID) lookUp(ctx context.Context, h host, maintenance *Conn, want *wanted) error {
+	if t.role != 0 {
+		r, err := lookUpRole(ctx, maintenance, roleKey{oid: t.role})
+		if err != nil {
+			return err
+		}
+		if r.name != h.config.User() {
+			if err := r.checkLogin(want.flags); err != nil {
+				return err
+			}
+			want.role = roleKey{r.name, t.role}
+		}
+	}
+	if t.database == 0 || t.database == maintenance.DatabaseOID() {
+		return nil
+	}
+	name, err := lookUpDatabase(ctx, maintenance, t.database)
+	want.database = name
+	return err
+}
+
+// wanted is the session that a worker wants.
+type wanted struct {
+	database string  // empty: the maintenance database
+	role     roleKey // zero: the host's own user
+	flags    Flags
+}
+
+func (h host) connect(ctx context.Context, want wanted) (*Conn, error) {
+	config, isRoles, err := h.login(want)
 	if err != nil {
+		return nil, elog.AsErrorData(err, elog.Fatal)
+	}
+	open := h.open
+	if want.flags&BypassAllowConn != 0 && want.database != "" {
+		open = h.openClosed
+	}
+	conn, err := open(ctx, config)
+	if want.role == (roleKey{}) || isRoles {
+		return conn, err
+	}
+	if err != nil {
+		return nil, h.roleFirst(ctx, err, want)
+	}
+	if err := h.become(ctx, conn, want.role, want.flags); err != nil {
 		_ = conn.Close(ctx)
 		return nil, err
 	}
 	return conn, nil
 }
 
-// switchTo goes on from a session with the maintenance database, which it keeps
-// if that is the one asked for. With an error it returns the session to close.
-func (t byOID) switchTo(ctx context.Context, h host, maintenance *Conn, flags Flags) (*Conn, error) {
-	if t.role != 0 {
-		role, err := lookUpRole(ctx, maintenance, roleFilter{"oid", strconv.FormatUint(uint64(t.role), 10)})
-		if err == nil {
-			err = role.check(h.config.User(), missingRoleOID(t.role), flags)
+// login returns the settings to log in with, and whether they are those of the
+// role that is wanted. A flag needs the host's own login: what it bypasses, the
+// server insists on at the login of anybody else.
+func (h host) login(want wanted) (config *Config, isRoles bool, err error) {
+	if want.database == "" {
+		want.database = h.config.Database()
+	}
+	if want.role.name != "" && want.flags == 0 {
+		own, err := h.config.ownLogin(want.role.name, want.database)
+		if own != nil || err != nil {
+			return own, true, err
 		}
-		if err != nil {
-			return maintenance, err
-		}
 	}
-	if err := refuseFlags(flags); err != nil || t.database == 0 || t.database == maintenance.DatabaseOID() {
-		return maintenance, err
+	config, err = h.config.forDatabase(want.database)
+	return config, false, err
+}
+
+// roleFirst returns why a session cannot be had, of which err is one reason.
+// The host's login fails over the database before anybody has asked about the
+// role, but InitPostgres asks about the role first.
+func (h host) roleFirst(ctx context.Context, err error, want wanted) error {
+	switch SQLState(err) {
+	case elog.UndefinedDatabase, elog.ObjectNotInPrerequisite, elog.InsufficientPrivilege:
+	default:
+		return err
 	}
-	name, err := lookUpDatabase(ctx, maintenance, t.database)
-	if err != nil {
-		return maintenance, err
+	maintenance, failed := h.open(ctx, h.config)
+	if failed != nil {
+		return err
 	}
-	_ = maintenance.Close(ctx)
-	config, err := h.config.forDatabase(name)
-	if err != nil {
-		return maintenance, elog.AsErrorData(err, elog.Fatal)
+	defer func() { _ = maintenance.Close(ctx) }()
+	r, failed := lookUpRole(ctx, maintenance, want.role)
+	if failed == nil {
+		failed = r.checkLogin(want.flags)
 	}
-	conn, err := h.open(ctx, config)
-	if err != nil {
-		return maintenance, err
+	if SQLState(failed) == elog.InvalidAuthorization {
+		return failed
 	}
-	if conn.DatabaseOID() != t.database {
-		return conn, missingDatabaseOID(t.database).WithDetail("It was renamed while the worker was connecting.")
+	if e := AsErrorData(err, elog.Fatal); e.Code == elog.InsufficientPrivilege && e.Hint == "" {
+		return e.WithHint("The host logs in as \"%s\", which needs that privilege, too.", h.config.User())
 	}
-	return conn, nil
+	return err
 }
 
 func lookUpDatabase(ctx context.Context, c *Conn, oid uint32) (string, error) {
@@ -115,6 +184,9 @@ func lookUp(ctx context.Context, c *Conn, query, arg string) ([]string, error) {
 }
 
 func lookUpError(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

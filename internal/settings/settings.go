@@ -13,6 +13,8 @@ import (
 
 // Names of the settings, for those who read them.
 const (
+	AllowBypassAllowConn = "allow_bypass_allowconn"
+
 	ClusterName        = "cluster_name"
 	CompatVersion      = "compat_version"
 	CrashScope         = "crash_scope"
@@ -38,6 +40,13 @@ const MaxParallelWorkerLimit = 1024
 // caller owns the slice.
 func Definitions() []guc.Definition {
 	return []guc.Definition{
+		{
+			// Sighup: an administrator opens a database for a while, and workers
+			// look at it only when they connect.
+			Name: AllowBypassAllowConn, Type: guc.TypeBool, Context: guc.Sighup, Default: "off",
+			ShortDesc: "Whether workers may connect to databases that do not accept connections.",
+			LongDesc:  "Such a database is open to superusers, and to them only, while a worker connects. The host must log in as a superuser.",
+		},
 		{
 			Name: ClusterName, Type: guc.TypeString, Context: guc.Postmaster, Default: "", CheckHook: checkClusterName,
 			ShortDesc: "The name of the host, which is part of its processes' titles.",
