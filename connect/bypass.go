@@ -2,12 +2,14 @@ package connect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -90,7 +92,7 @@ func (h host) openClosed(ctx context.Context, config *Config) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	state, err := d.state(ctx, keeper.Conn, "")
+	state, err := d.state(ctx, keeper)
 	if err != nil {
 		return nil, err
 	}
@@ -192,25 +194,48 @@ func (d *closedDatabase) putBack(ctx context.Context) error {
 	})
 }
 
+// mostChanges bounds how often a change is tried that somebody else's collides with.
+const mostChanges = 5
+
 // change alters the database in one transaction, as its state then demands.
 func (d *closedDatabase) change(ctx context.Context, demand func(databaseState) []string) error {
 	// Explicit, since the role may have other defaults.
 	how := pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}
-	return d.keeper.InTransactionWith(ctx, how, func(ctx context.Context, tx pgx.Tx) error {
-		// The row's lock makes those wait whom no advisory lock does: two who alter
-		// one database at a time would fail.
-		state, err := d.state(ctx, tx, " FOR UPDATE")
-		if err != nil {
+	for try := 1; ; try++ {
+		err := d.keeper.InTransactionWith(ctx, how, func(ctx context.Context, tx pgx.Tx) error { return d.changeIn(ctx, tx, demand) })
+		if !collided(err) || try == mostChanges {
 			return err
 		}
-		for _, action := range demand(state) {
-			if _, err := tx.Exec(ctx, "ALTER DATABASE "+pgx.Identifier{d.name}.Sanitize()+" "+action); err != nil {
-				return err
-			}
+	}
+}
+
+// changeIn locks the record's catalog, since no advisory lock keeps those away
+// who use another maintenance database. The lock reaches all databases, because
+// the catalog is shared, and is in nobody's way but of those who ALTER … SET. The
+// database's row cannot be locked instead: ALTER DATABASE has a tuple lock of its
+// own, and the two deadlock.
+func (d *closedDatabase) changeIn(ctx context.Context, tx pgx.Tx, demand func(databaseState) []string) error {
+	if _, err := tx.Exec(ctx, "LOCK TABLE pg_catalog.pg_db_role_setting IN SHARE ROW EXCLUSIVE MODE"); err != nil {
+		return err
+	}
+	state, err := d.state(ctx, tx)
+	if err != nil {
+		return err
+	}
+	for _, action := range demand(state) {
+		if _, err := tx.Exec(ctx, "ALTER DATABASE "+pgx.Identifier{d.name}.Sanitize()+" "+action); err != nil {
+			return err
 		}
-		reached("uncommitted")
-		return nil
-	})
+	}
+	reached("uncommitted")
+	return nil
+}
+
+// collided reports whether somebody has altered the database meanwhile, who does
+// not know of the lock: a deadlock, or "tuple concurrently updated".
+func collided(err error) bool {
+	var server *pgconn.PgError
+	return IsSerializationFailure(err) || errors.As(err, &server) && server.Code == string(elog.InternalError)
 }
 
 // querier is a session or a transaction.
@@ -218,28 +243,25 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// state looks at the database. The record is read after the row, whose lock, if
-// there is one, it is protected by.
-func (d *closedDatabase) state(ctx context.Context, q querier, lock string) (s databaseState, err error) {
-	const row = `SELECT datname, datallowconn, datconnlimit FROM pg_catalog.pg_database WHERE oid = $1`
-	if err := q.QueryRow(ctx, row+lock, d.oid).Scan(&d.name, &s.accepts, &s.limit); err != nil {
-		if SQLState(err) == elog.InternalError {
-			err = missingDatabaseOID(d.oid)
-		}
+// state looks at the database and its record.
+func (d *closedDatabase) state(ctx context.Context, q querier) (s databaseState, err error) {
+	const query = `SELECT datname, datallowconn, datconnlimit, coalesce((
+	SELECT c FROM pg_catalog.pg_db_role_setting, pg_catalog.unnest(setconfig) u (c)
+	WHERE setdatabase = d.oid AND setrole = 0 AND pg_catalog.starts_with(c, $2)), '')
+FROM pg_catalog.pg_database d WHERE d.oid = $1`
+	var record string
+	switch err := q.QueryRow(ctx, query, d.oid, bypassRecord+"=").Scan(&d.name, &s.accepts, &s.limit, &record); {
+	case errors.Is(err, pgx.ErrNoRows):
+		return s, missingDatabaseOID(d.oid)
+	case err != nil:
 		return s, err
 	}
 	if s.limit == invalidLimit {
 		return s, elog.New(elog.Fatal, elog.ObjectNotInPrerequisite, "cannot connect to invalid database \"%s\"", d.name).
 			WithHint("Use DROP DATABASE to drop invalid databases.")
 	}
-	const record = `SELECT coalesce((SELECT c FROM pg_catalog.pg_db_role_setting, pg_catalog.unnest(setconfig) c
-WHERE setdatabase = $1 AND setrole = 0 AND pg_catalog.starts_with(c, $2)), '')`
-	var value string
-	if err := q.QueryRow(ctx, record, d.oid, bypassRecord+"=").Scan(&value); err != nil {
-		return s, err
-	}
-	if value, s.ajar = strings.CutPrefix(value, bypassRecord+"="); s.ajar {
-		s.before, err = strconv.Atoi(value)
+	if record, s.ajar = strings.CutPrefix(record, bypassRecord+"="); s.ajar {
+		s.before, err = strconv.Atoi(record)
 	}
 	return s, err
 }

@@ -60,7 +60,13 @@ var objects = []string{
 	`GRANT insider TO outsider`,
 }
 
-func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+func TestMain(m *testing.M) {
+	if step := os.Getenv(diesAt); step != "" {
+		dieingWorker(step)
+		os.Exit(1)
+	}
+	os.Exit(runTests(m))
+}
 
 func runTests(m *testing.M) int {
 	ctx := context.Background()
