@@ -28,7 +28,7 @@ func Main(ctx context.Context, w *plugins.Worker) error {
 	if err := w.HandleSignal(unix.SIGHUP, plugins.SignalHandlerForConfigReload); err != nil {
 		return err
 	}
-	m := &monitor{process: w, prober: Prober{AnswerLimit: answerLimit}, machine: machine{jitter: rand.Float64}}
+	m := &monitor{process: w, repair: func(ctx context.Context) { repairDatabases(ctx, w) }, prober: Prober{AnswerLimit: answerLimit}, machine: machine{jitter: rand.Float64}}
 	return m.run(ctx)
 }
 
@@ -54,6 +54,7 @@ type opener interface {
 // monitor is the loop: look, publish, log, wait.
 type monitor struct {
 	process process
+	repair  func(ctx context.Context) // or nil; called when the server takes writes, which is news
 	prober  opener
 	machine machine
 
@@ -76,6 +77,9 @@ func (m *monitor) run(ctx context.Context) error {
 		}
 		if s.report != nil {
 			m.process.Ereport(s.report)
+		}
+		if s.publish && s.state == shmem.ServerReadWrite && m.repair != nil {
+			m.repair(ctx)
 		}
 		if err := m.wait(ctx, s.pause); err != nil {
 			return err
