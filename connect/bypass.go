@@ -38,9 +38,9 @@ import (
 // so a host with another maintenance database is not kept from it. A worker whose
 // database has been put back too early opens it again.
 
-// bypassRecord is the setting of a database that is ajar. Its value is the
+// ajarRecord is the setting of a database that is ajar. Its value is the
 // database's connection limit of before.
-const bypassRecord = "pgexthost.bypass_allowconn"
+const ajarRecord = "pgexthost.bypass_allowconn"
 
 // bypassLockClass is the first key of the advisory locks; the second is the
 // database's OID.
@@ -56,7 +56,7 @@ const (
 )
 
 // reached is called at the steps between which a worker may die. Tests stop it there.
-var reached = func(step string) {}
+var reached = func(string) {}
 
 // closedDatabase is a database that a keeper opens and puts back.
 type closedDatabase struct {
@@ -66,7 +66,7 @@ type closedDatabase struct {
 }
 
 // lockKey is the second key of the advisory lock: any 32 bits will do.
-func (d *closedDatabase) lockKey() int32 { return int32(d.oid) } //nolint:gosec // so it may wrap
+func (d *closedDatabase) lockKey() int32 { return int32(d.oid) }
 
 // databaseState is what pg_database says, and the record.
 type databaseState struct {
@@ -112,7 +112,8 @@ func (h host) openKeeper(ctx context.Context) (*Conn, error) {
 // findClosed looks a database up, and who the keeper is.
 func findClosed(ctx context.Context, keeper *Conn, name string) (*closedDatabase, error) {
 	const query = `SELECT r.rolsuper, r.rolname, d.oid
-FROM pg_catalog.pg_roles r LEFT JOIN pg_catalog.pg_database d ON d.datname = $1 WHERE r.rolname = CURRENT_USER`
+FROM pg_catalog.pg_roles r LEFT JOIN pg_catalog.pg_database d ON d.datname OPERATOR(pg_catalog.=) $1
+WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER`
 	row, err := lookUp(ctx, keeper, query, name)
 	switch {
 	case err != nil:
@@ -172,7 +173,7 @@ func (d *closedDatabase) open(ctx context.Context) error {
 		}
 		return []string{
 			"WITH ALLOW_CONNECTIONS true CONNECTION LIMIT 0",
-			fmt.Sprintf("SET %s = '%d'", bypassRecord, state.limit),
+			fmt.Sprintf("SET %s = '%d'", ajarRecord, state.limit),
 		}
 	})
 }
@@ -190,7 +191,7 @@ func (d *closedDatabase) putBack(ctx context.Context) error {
 		if state.limit == 0 {
 			before += " CONNECTION LIMIT " + strconv.Itoa(state.before)
 		}
-		return []string{before, "RESET " + bypassRecord}
+		return []string{before, "RESET " + ajarRecord}
 	})
 }
 
@@ -247,10 +248,10 @@ type querier interface {
 func (d *closedDatabase) state(ctx context.Context, q querier) (s databaseState, err error) {
 	const query = `SELECT datname, datallowconn, datconnlimit, coalesce((
 	SELECT c FROM pg_catalog.pg_db_role_setting, pg_catalog.unnest(setconfig) u (c)
-	WHERE setdatabase = d.oid AND setrole = 0 AND pg_catalog.starts_with(c, $2)), '')
-FROM pg_catalog.pg_database d WHERE d.oid = $1`
+	WHERE setdatabase OPERATOR(pg_catalog.=) d.oid AND setrole OPERATOR(pg_catalog.=) 0 AND pg_catalog.starts_with(c, $2)), '')
+FROM pg_catalog.pg_database d WHERE d.oid OPERATOR(pg_catalog.=) $1`
 	var record string
-	switch err := q.QueryRow(ctx, query, d.oid, bypassRecord+"=").Scan(&d.name, &s.accepts, &s.limit, &record); {
+	switch err := q.QueryRow(ctx, query, d.oid, ajarRecord+"=").Scan(&d.name, &s.accepts, &s.limit, &record); {
 	case errors.Is(err, pgx.ErrNoRows):
 		return s, missingDatabaseOID(d.oid)
 	case err != nil:
@@ -260,7 +261,7 @@ FROM pg_catalog.pg_database d WHERE d.oid = $1`
 		return s, elog.New(elog.Fatal, elog.ObjectNotInPrerequisite, "cannot connect to invalid database \"%s\"", d.name).
 			WithHint("Use DROP DATABASE to drop invalid databases.")
 	}
-	if record, s.ajar = strings.CutPrefix(record, bypassRecord+"="); s.ajar {
+	if record, s.ajar = strings.CutPrefix(record, ajarRecord+"="); s.ajar {
 		s.before, err = strconv.Atoi(record)
 	}
 	return s, err

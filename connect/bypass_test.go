@@ -234,7 +234,7 @@ func killAt(t *testing.T, step, conninfo, database string) {
 	t.Helper()
 	executable, err := os.Executable()
 	check(t, err)
-	cmd := exec.CommandContext(testContext(t), executable, conninfo, database) //nolint:gosec // this program
+	cmd := exec.CommandContext(testContext(t), executable, conninfo, database)
 	cmd.Env = append(os.Environ(), diesAt+"="+step)
 	out, err := cmd.StdoutPipe()
 	check(t, err)

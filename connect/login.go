@@ -16,7 +16,8 @@ const nobody = "\x01pgexthost\x01"
 // It has one where its owner has written the role's name beside a password:
 //
 //   - in the password file, on the line that psql would use for this server,
-//     database and role. A line for all users is not the role's;
+//     database and role. One for all users is not the role's, nor is one that
+//     gives it the password of all;
 //   - else in the service file, in a section whose user is the role and whose host
 //     and port, and dbname if there is one, are those in use.
 //

@@ -75,9 +75,9 @@ func (o options) setup(params map[string]string) string {
 	}
 	if !givenSettings(params)[deathWatch] && settings[deathWatch] == "" {
 		// Some systems can't, and their servers refuse any value but 0.
-		b.WriteString(", CASE WHEN pg_catalog.version() LIKE '%linux%' THEN pg_catalog.set_config('" + deathWatch + "', '2s', false) END")
+		b.WriteString(", CASE WHEN pg_catalog.version() OPERATOR(pg_catalog.~~) '%linux%' THEN pg_catalog.set_config('" + deathWatch + "', '2s', false) END")
 	}
-	b.WriteString(" FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()")
+	b.WriteString(" FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()")
 	return b.String()
 }
 

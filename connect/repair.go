@@ -17,8 +17,8 @@ import (
 // A server in recovery is left as it is. Errors are those of the session.
 func RepairDatabases(ctx context.Context, c *Conn, report func(*elog.ErrorData)) error {
 	const query = `SELECT d.oid, d.datname FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) u (c), pg_catalog.pg_database d
-WHERE d.oid = s.setdatabase AND s.setrole = 0 AND pg_catalog.starts_with(u.c, $1) AND NOT pg_catalog.pg_is_in_recovery()`
-	result := c.PgConn().ExecParams(ctx, query, [][]byte{[]byte(bypassRecord + "=")}, nil, nil, nil).Read()
+WHERE d.oid OPERATOR(pg_catalog.=) s.setdatabase AND s.setrole OPERATOR(pg_catalog.=) 0 AND pg_catalog.starts_with(u.c, $1) AND NOT pg_catalog.pg_is_in_recovery()`
+	result := c.PgConn().ExecParams(ctx, query, [][]byte{[]byte(ajarRecord + "=")}, nil, nil, nil).Read()
 	if result.Err != nil {
 		return lookUpError(ctx, result.Err)
 	}

@@ -36,17 +36,19 @@ type role struct {
 }
 
 // roleQuery asks for the columns of role. The right to SET ROLE was one with
-// membership before PostgreSQL 16.
+// membership before PostgreSQL 16. Operators are qualified here and in all that is
+// sent in a worker's session: the search_path of a database is its owner's to
+// choose, and may lead to operators of the owner's.
 const roleQuery = `SELECT r.rolname, r.oid, r.rolcanlogin, pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT'), h.rolname, h.rolsuper,
-	pg_catalog.pg_has_role(h.oid, r.oid, CASE WHEN pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 160000 THEN 'SET' ELSE 'MEMBER' END)
+	pg_catalog.pg_has_role(h.oid, r.oid, CASE WHEN pg_catalog.current_setting('server_version_num')::pg_catalog.int4 OPERATOR(pg_catalog.>=) 160000 THEN 'SET' ELSE 'MEMBER' END)
 FROM pg_catalog.pg_roles r, pg_catalog.pg_roles h, pg_catalog.pg_database d
-WHERE h.rolname = SESSION_USER AND d.datname = pg_catalog.current_database() AND r.`
+WHERE h.rolname OPERATOR(pg_catalog.=) SESSION_USER AND d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() AND r.`
 
 // lookUpRole returns a role that exists.
 func lookUpRole(ctx context.Context, c *Conn, key roleKey) (*role, error) {
-	column, value := "rolname = $1", key.name
+	column, value := "rolname OPERATOR(pg_catalog.=) $1", key.name
 	if key.oid != 0 {
-		column, value = "oid = $1", strconv.FormatUint(uint64(key.oid), 10)
+		column, value = "oid OPERATOR(pg_catalog.=) $1", strconv.FormatUint(uint64(key.oid), 10)
 	}
 	row, err := lookUp(ctx, c, roleQuery+column, value)
 	switch {

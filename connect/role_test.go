@@ -2,6 +2,7 @@ package connect_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -217,29 +218,58 @@ func TestASettingThatCannotBeAppliedIsAWarning(t *testing.T) {
 	}
 }
 
-// A role may have its own operators found before PostgreSQL's; they must not run
-// with the rights of the host's user.
-func TestOperatorsOfTheRoleDoNotRunAsTheHostsUser(t *testing.T) {
-	own := open(t, server.ConnInfo(), "other")
-	for _, sql := range []string{
-		"CREATE SCHEMA evil AUTHORIZATION settled",
-		"CREATE TABLE evil.victims (who name)",
-		"GRANT INSERT ON evil.victims TO PUBLIC",
-		"CREATE FUNCTION evil.eq(name, name) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN INSERT INTO evil.victims VALUES (current_user); RETURN $1::text OPERATOR(pg_catalog.=) $2::text; END'",
-		"CREATE OPERATOR evil.= (LEFTARG = name, RIGHTARG = name, FUNCTION = evil.eq)",
+// A role, and the owner of a database, may have their own operators found before
+// PostgreSQL's; they must not run with the rights of the host's user.
+func TestOperatorsOfOthersDoNotRunAsTheHostsUser(t *testing.T) {
+	for name, tt := range map[string]struct {
+		role, setting, victim string
+	}{
+		"of the role":                {"settled", "RESET work_mem", "settled"}, // it has one already
+		"of the owner of a database": {"plain", `SET search_path = evil, "$user", pg_catalog`, "plain"},
+		"the host's own user":        {superuser, `SET search_path = evil, "$user", pg_catalog`, "postgres"},
 	} {
-		_, err := own.Exec(testContext(t), sql)
+		t.Run(name, func(t *testing.T) {
+			own := open(t, server.ConnInfo(), "")
+			for _, sql := range []string{"DROP DATABASE IF EXISTS trap", "CREATE DATABASE trap", "ALTER DATABASE trap " + tt.setting} {
+				_, err := own.Exec(testContext(t), sql)
+				check(t, err)
+			}
+			setTrap(t)
+			w := newWorker(server.ConnInfo())
+			conn, err := connect.Initialize(testContext(t), w, "trap", tt.role, 0)
+			check(t, err)
+			const victims = "SELECT coalesce(pg_catalog.string_agg(DISTINCT who, ','), '') FROM evil.victims"
+			if got := query(t, conn, victims); got != "" {
+				t.Errorf("the operators have run as %s", got)
+			}
+			_, err = conn.Exec(testContext(t), "SELECT FROM pg_database WHERE datname = current_database()")
+			check(t, err)
+			if got := query(t, conn, victims); got != tt.victim {
+				t.Errorf("the trap does not work: %q", got)
+			}
+			check(t, conn.Close(testContext(t)))
+		})
+	}
+}
+
+// setTrap makes operators in the database trap that tell who runs them.
+func setTrap(t *testing.T) {
+	t.Helper()
+	conn := open(t, server.ConnInfo()+" options='-c search_path=public'", "trap")
+	statements := []string{"CREATE SCHEMA evil", "GRANT USAGE ON SCHEMA evil TO PUBLIC", "CREATE TABLE evil.victims (who name)", "GRANT ALL ON evil.victims TO PUBLIC"}
+	for _, op := range []struct{ name, left, right string }{
+		{"=", "name", "name"}, {"=", "oid", "oid"}, {"<>", "oid", "oid"}, {"=", "oid", "int4"}, {"<>", "oid", "int4"}, {">=", "int4", "int4"}, {"~~", "text", "text"}, {"=", "name", "text"},
+	} {
+		statements = append(statements,
+			fmt.Sprintf("CREATE FUNCTION evil.f(%[1]s, %[2]s) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN INSERT INTO evil.victims VALUES (current_user); RETURN $1::text OPERATOR(pg_catalog.%[3]s) $2::text; END'",
+				op.left, op.right, op.name),
+			fmt.Sprintf("CREATE OPERATOR evil.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = evil.f)", op.name, op.left, op.right))
+	}
+	for _, sql := range statements {
+		_, err := conn.Exec(testContext(t), strings.Replace(sql, "CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1))
 		check(t, err)
 	}
-	defer func() { _, _ = own.Exec(context.Background(), "DROP SCHEMA evil CASCADE") }()
-	conn, err := connect.Initialize(testContext(t), newWorker(server.ConnInfo()), "other", "settled", 0)
-	check(t, err)
-	closing(t, conn)
-	_, err = conn.Exec(testContext(t), "SELECT FROM pg_roles WHERE rolname = current_user")
-	check(t, err)
-	if got := query(t, own, "SELECT string_agg(DISTINCT who, ',') FROM evil.victims"); got != "settled" {
-		t.Errorf("the operator has run as %s", got)
-	}
+	check(t, conn.Close(testContext(t)))
 }
 
 // A password file may hold a login of the role's own. The host's user need have

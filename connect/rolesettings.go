@@ -23,8 +23,9 @@ type roleSettings struct {
 // roleSettingsQuery lists the settings for sessions of a role with this
 // database, those of more weight later. Mirrors process_settings.
 const roleSettingsQuery = `SELECT c FROM pg_catalog.pg_db_role_setting s, pg_catalog.pg_database d, pg_catalog.unnest(s.setconfig) WITH ORDINALITY u (c, n)
-WHERE d.datname = pg_catalog.current_database() AND s.setdatabase IN (0, d.oid) AND s.setrole IN (0, $1::pg_catalog.oid)
-ORDER BY s.setrole <> 0, s.setdatabase <> 0, n`
+WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+	AND s.setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[0, d.oid]) AND s.setrole OPERATOR(pg_catalog.=) ANY (ARRAY[0, $1::pg_catalog.oid])
+ORDER BY s.setrole OPERATOR(pg_catalog.<>) 0, s.setdatabase OPERATOR(pg_catalog.<>) 0, n`
 
 // roleSettings returns the settings that a login of the role would have brought:
 // all but those that a session of ours has from elsewhere, with precedence.
@@ -64,7 +65,7 @@ func (o options) settled(params map[string]string) map[string]bool {
 		}
 	}
 	// Session_authorization has no effect there in PostgreSQL, either.
-	for _, name := range []string{deathWatch, "application_name", "client_encoding", "session_authorization", bypassRecord} {
+	for _, name := range []string{deathWatch, "application_name", "client_encoding", "session_authorization", ajarRecord} {
 		names[name] = true
 	}
 	return names

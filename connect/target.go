@@ -153,7 +153,7 @@ func (h host) roleFirst(ctx context.Context, err error, want wanted) error {
 }
 
 func lookUpDatabase(ctx context.Context, c *Conn, oid uint32) (string, error) {
-	row, err := lookUp(ctx, c, "SELECT datname FROM pg_catalog.pg_database WHERE oid = $1", strconv.FormatUint(uint64(oid), 10))
+	row, err := lookUp(ctx, c, "SELECT datname FROM pg_catalog.pg_database WHERE oid OPERATOR(pg_catalog.=) $1", strconv.FormatUint(uint64(oid), 10))
 	if err != nil {
 		return "", err
 	}
