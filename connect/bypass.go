@@ -15,7 +15,27 @@ import (
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
-// A database that is closed has ALLOW_CONNECTIONS false, and the server lets no
+// ajarRecord is the setting of a database that is ajar. Its value is the
+// database's connection limit of before.
+const ajarRecord = "pgexthost.bypass_allowconn"
+
+// bypassLockClass is the first key of the advisory locks; the second is the
+// database's OID.
+const bypassLockClass = 0x70676578 // "pgex"
+
+const (
+	// mostOpenings bounds how often a database is opened for one connection.
+	mostOpenings = 10
+	// putBackLimit bounds the way back, which is gone even if the worker has to end.
+	putBackLimit = 3 * time.Second
+	// invalidLimit is DATCONNLIMIT_INVALID_DB: its DROP DATABASE was interrupted.
+	invalidLimit = -2
+)
+
+// reached is called at the steps between which a worker may die. Tests stop it there.
+var reached = func(string) {}
+
+// closedDatabase is a database with ALLOW_CONNECTIONS false. The server lets no
 // client in, whoever it is. To connect all the same, a session with the
 // maintenance database, the keeper, opens the database for a moment:
 //
@@ -37,28 +57,6 @@ import (
 // one maintenance database from doing so to each other; they are a database's own,
 // so a host with another maintenance database is not kept from it. A worker whose
 // database has been put back too early opens it again.
-
-// ajarRecord is the setting of a database that is ajar. Its value is the
-// database's connection limit of before.
-const ajarRecord = "pgexthost.bypass_allowconn"
-
-// bypassLockClass is the first key of the advisory locks; the second is the
-// database's OID.
-const bypassLockClass = 0x70676578 // "pgex"
-
-const (
-	// mostOpenings bounds how often a database is opened for one connection.
-	mostOpenings = 10
-	// putBackLimit bounds the way back, which is gone even if the worker has to end.
-	putBackLimit = 3 * time.Second
-	// invalidLimit is DATCONNLIMIT_INVALID_DB: its DROP DATABASE was interrupted.
-	invalidLimit = -2
-)
-
-// reached is called at the steps between which a worker may die. Tests stop it there.
-var reached = func(string) {}
-
-// closedDatabase is a database that a keeper opens and puts back.
 type closedDatabase struct {
 	keeper *Conn
 	oid    uint32
@@ -87,7 +85,7 @@ func (h host) openClosed(ctx context.Context, config *Config) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { keeper.HangUp(context.WithoutCancel(ctx)) }()
+	defer keeper.HangUp(ctx)
 	d, err := findClosed(ctx, keeper, config.Database())
 	if err != nil {
 		return nil, err

@@ -28,8 +28,13 @@
 //     that is lost is not replaced: main returns the error and the host starts
 //     the worker again when the server is back.
 //   - Nothing is sent to the server that the settings or the plugin did not ask
-//     for, except application_name, client_encoding and the three timeouts that
-//     [KeepTimeouts] lists.
+//     for, except application_name, client_encoding, the three timeouts that
+//     [KeepTimeouts] lists, and what makes the session one of another role.
+//   - A password of the host's own user is sent for no other user.
+//   - No statement of the package finds an operator by a search_path that somebody
+//     else has chosen.
+//   - A database that [BypassAllowConn] has opened has the record of it, in the
+//     same transaction, until it is put back. See closedDatabase.
 //   - The end of a context cancels the statement on the server, by a cancel
 //     request; the socket is dropped only if the server does not answer.
 //   - Every error that means "the server is gone" carries a SQLSTATE that says
