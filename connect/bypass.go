@@ -26,7 +26,7 @@ const bypassLockClass = 0x70676578 // "pgex"
 const (
 	// mostOpenings bounds how often a database is opened for one connection.
 	mostOpenings = 10
-	// putBackLimit bounds the way back, which is gone even if the worker has to end.
+	// putBackLimit bounds putting back, which is done even if the worker has to end.
 	putBackLimit = 3 * time.Second
 	// invalidLimit is DATCONNLIMIT_INVALID_DB: its DROP DATABASE was interrupted.
 	invalidLimit = -2
@@ -39,12 +39,12 @@ var reached = func(string) {}
 // client in, whoever it is. To connect all the same, a session with the
 // maintenance database, the keeper, opens the database for a moment:
 //
-//	          open: ALLOW_CONNECTIONS true
-//	                CONNECTION LIMIT 0
-//	                SET pgexthost.bypass_allowconn = the limit of before
-//	 closed ───────────────────────────────────────► ajar ──► the worker connects
-//	   ▲                                              │
-//	   └──────────── put back: all three ◄────────────┘
+//	         open: ALLOW_CONNECTIONS true
+//	               CONNECTION LIMIT 0
+//	               SET pgexthost.bypass_allowconn = the limit of before
+//	closed ───────────────────────────────────────► ajar ──► the worker connects
+//	  ▲                                              │
+//	  └──────────── put back: all three ◄────────────┘
 //
 // A limit of 0 keeps out all but superusers. Each arrow between the states is one
 // transaction, so the record of what has been changed is as durable as the
@@ -101,9 +101,10 @@ func (h host) openClosed(ctx context.Context, config *Config) (*Conn, error) {
 }
 
 // openKeeper opens the session that opens and puts back. It waits for locks as
-// long as it takes: those who hold them do no more than connect.
+// long as it takes: those who hold them do no more than connect. What it does is
+// no activity of the worker's.
 func (h host) openKeeper(ctx context.Context) (*Conn, error) {
-	h.opts = newOptions([]Option{WithSetting("lock_timeout", "0")})
+	h.opts, h.client.report = newOptions([]Option{WithSetting("lock_timeout", "0")}), nil
 	return h.open(ctx, h.config)
 }
 

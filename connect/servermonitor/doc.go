@@ -26,6 +26,8 @@
 //   - machine: pure; from what was found to the state to publish, the line to
 //     log and the time to wait. Every rule above is tested without a server.
 //   - monitor: the loop that joins them with the process's latch.
+//   - repair: puts back what workers left open in the server, once it takes writes
+//     (connect.RepairDatabases).
 //
 // # Invariants
 //
