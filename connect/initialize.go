@@ -102,7 +102,7 @@ func initialize(ctx context.Context, w worker, t target, flags Flags, opts []Opt
 			return nil, elog.AsErrorData(err, elog.Fatal)
 		}
 		if unknown := flags &^ (BypassAllowConn | BypassRoleLoginCheck); unknown != 0 {
-			return nil, "", elog.New(elog.Fatal, elog.InvalidParameterValue, "invalid connection flags: 0x%x", uint32(flags))
+			return nil, elog.New(elog.Fatal, elog.InvalidParameterValue, "invalid connection flags: 0x%x", uint32(flags))
 		}
 		allowed, _ := w.ShowSetting(settings.AllowBypassAllowConn) // it is there
 		h := host{config, client{w.Entry().Name, w.ReportActivity, w.Ereport}, newOptions(opts), allowed == "on"}
