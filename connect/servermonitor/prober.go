@@ -119,7 +119,8 @@ func unexpectedAnswer() *elog.ErrorData {
 // connected is in the way: the command looks 50 times in 5 seconds whether he
 // has gone (CountOtherDBBackends).
 const claims = `SELECT DISTINCT objid FROM pg_catalog.pg_locks ` +
-	`WHERE locktype = 'object' AND classid = 1262 AND granted AND mode IN ('ShareLock', 'AccessExclusiveLock')`
+	`WHERE locktype OPERATOR(pg_catalog.=) 'object' AND classid OPERATOR(pg_catalog.=) 1262 AND granted ` +
+	`AND mode OPERATOR(pg_catalog.=) ANY (ARRAY['ShareLock', 'AccessExclusiveLock'])`
 
 func (s *session) ClaimedDatabases(ctx context.Context) ([]uint32, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.limit)
