@@ -100,6 +100,7 @@ func (h *host) personality() plugins.Personality {
 
 // setUp does all that must succeed before the first worker is started.
 func (h *host) setUp() error {
+	startThreads()
 	h.signals = catchSignals()
 	var err error
 	if h.dir, err = openDataDir(h.opts.DataDir); err != nil {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,6 +52,9 @@ type hostConfig struct {
 	dir      string
 	stdin    *os.File
 	program  string
+	user     *syscall.Credential // nil: that of the test
+	unshare  uintptr             // namespaces that the host leaves, CLONE_NEW*
+	workDir  string              // empty: that of the test
 }
 
 // withWorkers registers static workers through the library faults.
@@ -133,7 +137,11 @@ func startHost(t testing.TB, options ...hostOption) *testHost {
 		t.Fatal(err)
 	}
 	h := &testHost{t: t, dir: c.dir, exited: make(chan struct{}), news: make(chan struct{}), patience: limit}
+	if c.user != nil {
+		c.lend(t)
+	}
 	h.cmd = exec.Command(c.program)
+	h.cmd.Dir, h.cmd.SysProcAttr = c.workDir, &syscall.SysProcAttr{Credential: c.user, Unshareflags: c.unshare}
 	h.cmd.Env = append(os.Environ(), runHost+"="+string(text))
 	if c.conninfo == "" {
 		h.cmd.Env = append(h.cmd.Env, noMonitor+"=1")

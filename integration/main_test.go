@@ -30,6 +30,9 @@ func TestMain(m *testing.M) {
 	if plugins.IsChild() {
 		plugins.RunChild()
 	}
+	if text := os.Getenv(setLimit); text != "" {
+		beLimiter(text)
+	}
 	if options := os.Getenv(runHost); options != "" {
 		var o host.Options
 		if err := json.Unmarshal([]byte(options), &o); err != nil {
