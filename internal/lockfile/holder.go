@@ -43,7 +43,7 @@ func (c Contents) Holder() (*Process, error) {
 	// Only now that we hold it: before, the pid could still change its owner.
 	// What /proc does not tell us about, we must believe to be the host.
 	entry, err := lookAt(c.Pid)
-	if hasEnded(fd) || err == nil && c.isYounger(entry) {
+	if hasEnded(fd) || err == nil && c.isAnother(entry) {
 		_ = unix.Close(fd)
 		return nil, ErrGone
 	}
@@ -68,11 +68,14 @@ func (c Contents) isElsewhere() bool {
 	return own != 0 && c.identity.namespace != 0 && own != c.identity.namespace
 }
 
-// isYounger reports whether the process can't have written the file, because it
-// is another one than the file says, and has started later.
-func (c Contents) isYounger(p procEntry) bool {
-	if c.identity.start == p.start {
-		return false
+// isAnother reports whether the process can't have written the file. What the
+// kernel says about its start decides, and no clock that somebody may set: the
+// pid can have been given out again within the second, or the file be dated in
+// the future. Only of a file that does not tell does the date decide, by the age
+// of the process.
+func (c Contents) isAnother(p procEntry) bool {
+	if c.identity.start != 0 {
+		return c.identity.start != p.start
 	}
 	start, ok := startedAt(p.start)
 	return ok && !c.Started.IsZero() && start.After(c.Started.Add(clockSlack))

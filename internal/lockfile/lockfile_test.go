@@ -228,18 +228,20 @@ func TestRemnantsAreReplaced(t *testing.T) {
 	}
 	young, longAgo := sleeper(t).Process.Pid, time.Now().Add(-time.Hour)
 	for name, content := range map[string]string{
-		"dead":                      Contents{Pid: dead(t), Started: time.Now()}.String(),
-		"zombie":                    Contents{Pid: zombie.Process.Pid, Started: time.Now()}.String(),
-		"pid used again":            Contents{Pid: young, Started: longAgo}.String(),
-		"pid used again at once":    Contents{Pid: young, Started: time.Now().Add(-10 * time.Second)}.String(),
-		"pid used again, identity":  Contents{Pid: young, Started: longAgo, identity: identity{start: 1}}.String(),
-		"pid of another namespace":  Contents{Pid: young, Started: time.Now(), identity: identity{start: 1, namespace: 1}}.String(),
-		"our own pid":               Contents{Pid: os.Getpid(), Started: time.Now()}.String(),
-		"our parent's":              fmt.Sprintln(os.Getppid()),
-		"our grandparent's":         fmt.Sprintln(grandparent(t)),
-		"power lost":                "",
-		"power lost, zeros left":    "\x00\x00\x00",
-		"first line without ending": fmt.Sprint(dead(t)),
+		"dead":                           Contents{Pid: dead(t), Started: time.Now()}.String(),
+		"zombie":                         Contents{Pid: zombie.Process.Pid, Started: time.Now()}.String(),
+		"pid used again":                 Contents{Pid: young, Started: longAgo}.String(),
+		"pid used again at once":         Contents{Pid: young, Started: time.Now().Add(-10 * time.Second)}.String(),
+		"pid used again, identity":       Contents{Pid: young, Started: longAgo, identity: identity{start: 1}}.String(),
+		"pid used again, same second":    Contents{Pid: young, Started: time.Now(), identity: identity{start: 1, namespace: ownNamespace()}}.String(),
+		"pid used again, clock set back": Contents{Pid: young, Started: time.Now().Add(time.Hour), identity: identity{start: 1, namespace: ownNamespace()}}.String(),
+		"pid of another namespace":       Contents{Pid: young, Started: time.Now(), identity: identity{start: 1, namespace: 1}}.String(),
+		"our own pid":                    Contents{Pid: os.Getpid(), Started: time.Now()}.String(),
+		"our parent's":                   fmt.Sprintln(os.Getppid()),
+		"our grandparent's":              fmt.Sprintln(grandparent(t)),
+		"power lost":                     "",
+		"power lost, zeros left":         "\x00\x00\x00",
+		"first line without ending":      fmt.Sprint(dead(t)),
 	} {
 		dir := t.TempDir()
 		write(t, dir, content)
