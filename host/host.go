@@ -46,9 +46,7 @@ func Run(ctx context.Context, opts Options) int {
 	out := newLogWriter(os.Stderr)
 	defer out.close()
 	log := elog.NewLogger(out)
-	out.onLoss = func(n int64) {
-		log.Emit(elog.New(elog.Warning, "", "%d log records were dropped", n).WithDetail("Nobody was reading the log of the host."))
-	}
+	out.onLoss = log.Emit
 	log.Identify("", "postmaster")
 	h := &host{ctx: ctx, opts: opts, log: log, events: make(chan any, 64), stopped: make(chan struct{})}
 	defer h.tearDown()

@@ -4,18 +4,21 @@ import (
 	"io"
 	"sync/atomic"
 	"time"
+
+	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
 // logWriter stands between the host's log and the descriptor it goes to, so
 // that a pipe nobody reads can't stop the event loop, and with it every
 // shutdown. Records are written in order, one Write each, by a goroutine of its
-// own; if that falls too far behind, records are dropped and counted.
+// own; if that falls too far behind, or if they can't be written, as on a full
+// disk, records are dropped and counted.
 type logWriter struct {
 	records chan []byte
-	dropped atomic.Int64
-	onLoss  func(dropped int64) // logs the loss; set before the first Write
-	quit    chan struct{}       // closed: write what is queued, and end
-	done    chan struct{}       // closed: all is written
+	dropped atomic.Int64                 // for want of room among the records
+	onLoss  func(report *elog.ErrorData) // logs the loss; set before the first Write
+	quit    chan struct{}                // closed: write what is queued, and end
+	done    chan struct{}                // closed: all is written
 }
 
 // logBacklog is how many records may wait to be written, and logFarewell how
@@ -27,21 +30,22 @@ const (
 
 func newLogWriter(w io.Writer) *logWriter {
 	l := &logWriter{records: make(chan []byte, logBacklog), quit: make(chan struct{}), done: make(chan struct{})}
-	go l.run(w)
+	go l.run(elog.NewLineWriter(w))
 	return l
 }
 
-func (l *logWriter) run(w io.Writer) {
+func (l *logWriter) run(w *elog.LineWriter) {
 	defer close(l.done)
+	var failed loss
 	for {
 		select {
 		case record := <-l.records:
-			l.write(w, record)
+			l.write(w, record, &failed)
 		case <-l.quit:
 			for {
 				select {
 				case record := <-l.records:
-					l.write(w, record)
+					l.write(w, record, &failed)
 				default:
 					return
 				}
@@ -50,11 +54,28 @@ func (l *logWriter) run(w io.Writer) {
 	}
 }
 
-func (l *logWriter) write(w io.Writer, record []byte) {
-	_, _ = w.Write(record)
-	// Word of a loss must not get lost itself, so it waits for some room.
-	if l.dropped.Load() > 0 && len(l.records) <= logBacklog/2 {
-		l.onLoss(l.dropped.Swap(0))
+// loss is what could not be written since the last record that could.
+type loss struct {
+	records int64
+	cause   error
+}
+
+// write writes one record. What was lost is told after the first record that is
+// written again.
+func (l *logWriter) write(w *elog.LineWriter, record []byte, failed *loss) {
+	if _, err := w.Write(record); err != nil {
+		failed.records, failed.cause = failed.records+1, err
+		return
+	}
+	if len(l.records) > logBacklog/2 {
+		return // word of a loss must not get lost itself, so it waits for some room
+	}
+	if n := failed.records; n > 0 {
+		failed.records = 0
+		l.onLoss(elog.LossReport(n, elog.LossByError(failed.cause)))
+	}
+	if n := l.dropped.Swap(0); n > 0 {
+		l.onLoss(elog.LossReport(n, "Nobody was reading the log of the host."))
 	}
 }
 

@@ -6,7 +6,50 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/plugins/elog"
 )
+
+// A disk that is full for a while, in the middle of a record.
+func TestAFullDiskLosesRecordsAndSaysHowMany(t *testing.T) {
+	disk := &smallDisk{room: len("first\nsec"), tries: make(chan struct{}, 10)}
+	l := newLogWriter(disk)
+	l.onLoss = func(e *elog.ErrorData) { fmt.Fprintf(l, "%s: %s\n", e.Message, e.Detail) }
+	written := func(record string) {
+		_, _ = l.Write([]byte(record))
+		<-disk.tries
+	}
+	written("first\n")
+	written("second\n")
+	written("third\n")
+	disk.room = 1000
+	written("fourth\n")
+	l.close()
+	const want = "first\nsec\nfourth\n2 log records were dropped: Could not write to the log: No space left on device.\n"
+	if got := disk.b.String(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// smallDisk is a file on a disk that has some room left.
+type smallDisk struct {
+	b     bytes.Buffer
+	room  int
+	tries chan struct{} // one for each Write
+}
+
+func (d *smallDisk) Write(p []byte) (int, error) {
+	defer func() { d.tries <- struct{}{} }()
+	n := min(len(p), d.room)
+	d.room -= n
+	d.b.Write(p[:n])
+	if n < len(p) {
+		return n, unix.ENOSPC
+	}
+	return n, nil
+}
 
 func TestTheLogIsWrittenInOrderAndWhole(t *testing.T) {
 	var b bytes.Buffer
@@ -30,7 +73,7 @@ func TestAStuckLogBlocksNobodyAndLossIsCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := newLogWriter(w)
-	l.onLoss = func(n int64) { fmt.Fprintf(l, "%d records were lost\n", n) }
+	l.onLoss = func(e *elog.ErrorData) { fmt.Fprintf(l, "%s: %s\n", e.Message, e.Detail) }
 	record := bytes.Repeat([]byte("x"), 1023)
 	record = append(record, '\n')
 	for range 3 * logBacklog {
@@ -49,7 +92,7 @@ func TestAStuckLogBlocksNobodyAndLossIsCounted(t *testing.T) {
 	if err := <-drained; err != nil {
 		t.Fatal(err)
 	}
-	if want := fmt.Sprintf("\n%d records were lost\n", lost); strings.Count(b.String(), "were lost") != 1 || !strings.Contains(b.String(), want) {
+	if want := fmt.Sprintf("\n%d log records were dropped: Nobody was reading the log of the host.\n", lost); strings.Count(b.String(), "were dropped") != 1 || !strings.Contains(b.String(), want) {
 		t.Error("the loss was not reported")
 	}
 }

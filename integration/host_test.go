@@ -55,6 +55,7 @@ type hostConfig struct {
 	user     *syscall.Credential // nil: that of the test
 	unshare  uintptr             // namespaces that the host leaves, CLONE_NEW*
 	workDir  string              // empty: that of the test
+	log      *os.File            // nil: one that waitLog sees
 }
 
 // withWorkers registers static workers through the library faults.
@@ -157,6 +158,9 @@ func startHost(t testing.TB, options ...hostOption) *testHost {
 		t.Fatal(err)
 	}
 	h.cmd.Stderr = w
+	if c.log != nil {
+		h.cmd.Stderr = c.log
+	}
 	if err := h.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -115,6 +115,8 @@ func carryOut(ctx context.Context, w *plugins.Worker, o order) (a answer, err er
 		w.ResetLatch()
 	case "set latch":
 		w.SetLatch()
+	case "log":
+		w.Logf(elog.Log, "%s says something", w.Entry().Name)
 	case "reload":
 		w.ProcessConfigFile()
 	case "counters":

@@ -21,5 +21,7 @@
 //   - A level that is disabled costs no allocation, except for what the
 //     compiler needs to pass the arguments of Logf.
 //   - A record never fails: what can't be written is dropped, because a
-//     process that can't log must still do its work.
+//     process that can't log must still do its work. The next record that can
+//     be written comes after one that says how many were dropped, on a line of
+//     its own.
 package elog

@@ -1,6 +1,7 @@
 package elog
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -15,7 +16,7 @@ const DefaultLinePrefix = "%m [%p] "
 // Logger writes reports as PostgreSQL's log destinations stderr and jsonlog do.
 // All methods are safe for concurrent use.
 type Logger struct {
-	w       io.Writer // must not keep what it is given
+	w       *LineWriter // onto one that must not keep what it is given
 	process process
 	clock   func() time.Time
 	config  atomic.Pointer[loggerConfig]
@@ -24,6 +25,8 @@ type Logger struct {
 	lines uint64     // written in the form of stderr, for %l
 	json  uint64     // records written in the form of jsonlog, for line_num
 	buf   []byte     // the last record's, to be used again
+	lost  int64      // records that could not be written, and that the log does not tell of yet
+	cause error      // of the last loss
 }
 
 // process is what the log shows of the process and never changes.
@@ -49,7 +52,7 @@ func NewLogger(w io.Writer) *Logger { return newLogger(w, os.Getpid(), time.Now)
 
 func newLogger(w io.Writer, pid int, clock func() time.Time) *Logger {
 	started := clock()
-	l := &Logger{w: w, clock: clock, process: process{
+	l := &Logger{w: NewLineWriter(w), clock: clock, process: process{
 		pid:          pid,
 		sessionID:    fmt.Sprintf("%x.%x", started.Unix(), pid),
 		sessionStart: started.Format(timestampSeconds),
@@ -104,7 +107,8 @@ func (l *Logger) Logf(level Level, format string, args ...any) {
 	}
 }
 
-// Emit writes one report if its level is enabled. Write errors are dropped.
+// Emit writes one report if its level is enabled. It never fails: what can't be
+// written is lost, but once there is room again the log says how much that was.
 // Mirrors send_message_to_server_log.
 func (l *Logger) Emit(e *ErrorData) {
 	c := l.config.Load()
@@ -113,26 +117,49 @@ func (l *Logger) Emit(e *ErrorData) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.lost > 0 && l.confess(c) != nil {
+		l.lost++ // there still is no room
+		return
+	}
+	if l.lost, l.cause = 0, l.emit(c, e); l.cause != nil {
+		l.lost = 1
+	}
+}
+
+// confess says how much was lost, if that is to be said.
+func (l *Logger) confess(c *loggerConfig) error {
+	report := LossReport(l.lost, LossByError(l.cause))
+	if !c.enabled(report.Level) {
+		return nil
+	}
+	return l.emit(c, report)
+}
+
+// emit writes a report in each form.
+func (l *Logger) emit(c *loggerConfig, e *ErrorData) error {
 	r := record{loggerConfig: c, process: &l.process, now: l.clock(), report: e}
+	var jsonErr, textErr error
 	if c.to&DestinationJSONLog != 0 {
 		l.json++
-		l.write(r.appendJSON(l.buf[:0], l.json))
+		jsonErr = l.write(r.appendJSON(l.buf[:0], l.json))
 	}
 	if c.to&DestinationStderr != 0 {
 		b, lines := r.appendText(l.buf[:0], l.lines)
 		l.lines = lines
-		l.write(b)
+		textErr = l.write(b)
 	}
+	return cmp.Or(jsonErr, textErr)
 }
 
 // keptBuffer is the size up to which the room of a record is used again.
 const keptBuffer = 64 << 10
 
-func (l *Logger) write(b []byte) {
-	_, _ = l.w.Write(b)
+func (l *Logger) write(b []byte) error {
+	_, err := l.w.Write(b)
 	if cap(b) <= keptBuffer {
 		l.buf = b
 	}
+	return err
 }
 
 // record is one report on its way to the log, with all that is shown of it.
