@@ -59,6 +59,7 @@ func faultsLibrary() plugins.Library {
 			"announce":         announce,
 			"soak":             soak,
 			"no_memory":        noMemory,
+			"hog":              hog,
 			"hold_lock":        holdLock,
 			"garble":           garble,
 			"registrar":        registrar,

@@ -53,7 +53,6 @@ type hostConfig struct {
 	stdin    *os.File
 	program  string
 	user     *syscall.Credential // nil: that of the test
-	unshare  uintptr             // namespaces that the host leaves, CLONE_NEW*
 	workDir  string              // empty: that of the test
 	log      *os.File            // nil: one that waitLog sees
 }
@@ -142,7 +141,7 @@ func startHost(t testing.TB, options ...hostOption) *testHost {
 		c.lend(t)
 	}
 	h.cmd = exec.Command(c.program)
-	h.cmd.Dir, h.cmd.SysProcAttr = c.workDir, &syscall.SysProcAttr{Credential: c.user, Unshareflags: c.unshare}
+	h.cmd.Dir, h.cmd.SysProcAttr = c.workDir, &syscall.SysProcAttr{Credential: c.user}
 	h.cmd.Env = append(os.Environ(), runHost+"="+string(text))
 	if c.conninfo == "" {
 		h.cmd.Env = append(h.cmd.Env, noMonitor+"=1")

@@ -175,7 +175,7 @@ func TestAWorkerWithAnEarlierOnesPidIsAnotherWorker(t *testing.T) {
 	stays.end(watched)
 	h.signal(unix.SIGHUP)
 	h.waitLog(`LOG:  received SIGHUP`) // so that what follows from its end has happened
-	kill(t, goes.pid, unix.SIGUSR1) // the one that it does get
+	kill(t, goes.pid, unix.SIGUSR1)    // the one that it does get
 	h.waitLog(`LOG:  listener has its latch set$`)
 	stays.end(heir)
 	h.waitLogCount(`DEBUG:  unregistering background worker "listener"$`, 1)
