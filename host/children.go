@@ -114,8 +114,8 @@ func (c *children) born(ev started) *process {
 	}
 	p := &process{
 		id: ev.child, pid: ev.result.pid, index: ev.index, record: c.segment.Proc(ev.index), socket: ev.socket,
-		auxiliary: ev.startup.Auxiliary,
-		pidfd:     os.NewFile(uintptr(ev.result.pidfd), "pidfd"),
+		auxiliary: ev.startup.Auxiliary, shaken: make(chan struct{}),
+		pidfd: os.NewFile(uintptr(ev.result.pidfd), "pidfd"),
 	}
 	p.record.SetPid(p.pid)
 	c.byID[p.id] = p
@@ -124,6 +124,7 @@ func (c *children) born(ev started) *process {
 			c.log.Logf(elog.Log, "could not watch process %d: %v", p.pid, err)
 			awaitExitBlocking(p.pid)
 		}
+		p.awaitHandshake()
 		c.post(exited{p.id})
 	}()
 	return p
@@ -134,6 +135,7 @@ func (c *children) greet(p *process, startup handshake.Startup) {
 	go func() {
 		defer p.socket.Close()
 		c.post(shakenHands{p.id, shakeHands(p.socket, &startup)})
+		close(p.shaken)
 	}()
 }
 
@@ -180,6 +182,11 @@ func (c *children) buried(id postmaster.ChildID) (postmaster.Exited, bool) {
 		status = postmaster.ExitStatus{Code: 1}
 	}
 	ev.Status = status
+	if ev.Failure == nil && p.id != preloadChild && !p.answered && !status.Signaled && status.Code != 0 {
+		// It has never been a child of ours, and can't have crashed as one: for
+		// instance, the Go runtime had no memory or no thread to begin with.
+		ev.Failure = fmt.Errorf("handshake failed: it %s", status)
+	}
 	_ = p.pidfd.Close()
 	c.forget(p)
 	return ev, true

@@ -25,6 +25,7 @@ type process struct {
 	record    shmem.ProcRecord
 	socket    *os.File      // our end of the handshake
 	auxiliary string        // its name, if it is an auxiliary process
+	shaken    chan struct{} // closed: the outcome of the handshake has been posted
 	answered  bool          // it has shaken hands, so its signal handlers are in place
 	held      []unix.Signal // that wait for the answer
 	failure   error         // why the host has put an end to it, if it has
@@ -101,6 +102,19 @@ func awaitExit(pidfd *os.File) error {
 // It takes an operating system thread until the process exits.
 func awaitExitBlocking(pid int) {
 	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	}
+}
+
+// awaitHandshake waits until the outcome of the handshake has been posted, so
+// that the news of the exit comes after it. The end of the process ends the
+// handshake, unless another has inherited its end of the socket.
+func (p *process) awaitHandshake() {
+	if p.id == preloadChild {
+		return // it has a handshake of its own
+	}
+	select {
+	case <-p.shaken:
+	case <-time.After(goneGrace):
 	}
 }
 
