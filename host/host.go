@@ -38,6 +38,10 @@ type Options struct {
 // shared memory stays mapped, and signals have no effect, so that a second
 // Ctrl-C can't turn an orderly end into another.
 //
+// Run starts all threads of the Go runtime that it may need, and lets it use at
+// most four processors unless the environment variable GOMAXPROCS is set: later,
+// the want of a thread would end the process.
+//
 // The program that calls Run must call plugins.RunChild first thing if
 // plugins.IsChild says so: the host starts its children from the same program.
 // Before that, it calls servermonitor.Register, or no worker that waits for the
