@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/plugins"
 )
 
 // lister starts a host without a server, with two workers of worker_spi that
@@ -105,11 +107,14 @@ func TestLaunchAndTerminate(t *testing.T) {
 	why.want(t, 3, "background worker \"failing\" is started again in 3", "")
 	why.want(t, 3, "could not access file \"nosuch\": No such file or directory (SQLSTATE 58P01).", "")
 
-	// One that has to wait, and does not mind who waits with it.
-	if r := d.control(t, "launch", "worker_spi", "worker_spi_main"); r.code != 0 || strings.Count(r.stdout, ".") != 2 {
-		t.Errorf("got %+v", r)
+	// One that has to wait, and does not mind who waits with it. What launch
+	// prints is good for why and terminate.
+	r = d.control(t, "launch", "worker_spi", "worker_spi_main")
+	handle := strings.TrimSpace(r.stdout)
+	if _, err := plugins.ParseHandle(handle); err != nil || r.code != 0 {
+		t.Errorf("%v; got %+v", err, r)
 	}
-	d.control(t, "why", "worker_spi worker_spi_main").want(t, 3, "waits for the server: it starts when the server accepts writes, and the server is unreachable", "")
+	d.control(t, "why", handle).want(t, 3, "waits for the server: it starts when the server accepts writes, and the server is unreachable", "")
 	d.control(t, "launch", "a", "b").want(t, 1, "", "pgexthost: error: out of background worker slots\npgexthost: hint: You might need to increase \"max_worker_processes\".")
 
 	d.control(t, "terminate", "failing", "--wait").exactly(t, 0, "background worker \"failing\" is gone\n", "")
@@ -118,6 +123,9 @@ func TestLaunchAndTerminate(t *testing.T) {
 	d.control(t, "terminate", "worker_spi worker 1").exactly(t, 0, "background worker \"worker_spi worker 1\" is being unregistered\n", "")
 	eventually(t, "it to be unregistered", func() bool { return d.ps(t)["worker_spi worker 1"] == nil })
 	d.control(t, "why", "worker_spi worker 1").want(t, 3, "was unregistered at ", "")
+
+	d.control(t, "terminate", handle, "--wait").exactly(t, 0, "background worker \"worker_spi worker_spi_main\" is gone\n", "")
+	d.control(t, "terminate", handle).want(t, 1, "", "there is no background worker \""+handle+"\"")
 
 	// A wait can be given up; the worker stays.
 	cmd := program("launch", "-D", d.path, "x", "y", "--name", "patient", "--wait")
@@ -150,8 +158,8 @@ func TestMistakesOfTheWorkerCommands(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"why"}, "which worker? say a name or a pid"},
-		{[]string{"terminate"}, "which worker? say a name or a pid"},
+		{[]string{"why"}, "which worker? say a name, a pid or a handle"},
+		{[]string{"terminate"}, "which worker? say a name, a pid or a handle"},
 		{[]string{"why", "a", "b"}, "too many command-line arguments"},
 		{[]string{"launch", "a"}, "a library and a function are needed"},
 		{[]string{"launch", "a", "b", "c"}, "too many command-line arguments"},

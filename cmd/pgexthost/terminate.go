@@ -11,9 +11,9 @@ import (
 
 // runTerminate is "pgexthost terminate".
 func runTerminate(ctx context.Context, args []string) error {
-	flags := newFlags("terminate", "-D DIR NAME|PID [--wait]",
-		"Ends the background workers of that name, or the one of that pid, for good: SIGTERM,\n"+
-			"and no restart, whatever the exit code.")
+	flags := newFlags("terminate", "-D DIR NAME|PID|HANDLE [--wait]",
+		"Ends the background workers of that name, or the one of that pid or handle, for\n"+
+			"good: SIGTERM, and no restart, whatever the exit code. \"launch\" prints handles.")
 	var dir string
 	dataDirFlag(flags, &dir)
 	wait := flags.Bool("wait", false, "wait until they are gone")
@@ -40,13 +40,13 @@ func runTerminate(ctx context.Context, args []string) error {
 	})
 }
 
-// parseTarget reads the arguments of a command that takes one name or pid.
+// parseTarget reads the arguments of a command that takes one name, pid or handle.
 func parseTarget(flags *pflag.FlagSet, args []string) (string, error) {
 	if err := parseWithArguments(flags, args, 1); err != nil {
 		return "", err
 	}
 	if flags.NArg() == 0 {
-		return "", subcommandError(flags.Name(), "which worker? say a name or a pid")
+		return "", subcommandError(flags.Name(), "which worker? say a name, a pid or a handle")
 	}
 	return flags.Arg(0), nil
 }

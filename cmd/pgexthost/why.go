@@ -9,9 +9,10 @@ import (
 
 // runWhy is "pgexthost why".
 func runWhy(ctx context.Context, args []string) error {
-	flags := newFlags("why", "-D DIR NAME|PID",
-		"Says why the background worker of that name or pid does not run, or since when it\n"+
-			"does. The exit code is 0 if it runs, and 3 if it does not.")
+	flags := newFlags("why", "-D DIR NAME|PID|HANDLE",
+		"Says why the background worker of that name, pid or handle does not run, or since\n"+
+			"when it does. The exit code is 0 if it runs, and 3 if it does not. \"launch\" prints\n"+
+			"handles; a worker that is gone is known by its name only.")
 	var dir string
 	dataDirFlag(flags, &dir)
 	target, err := parseTarget(flags, args)

@@ -56,12 +56,13 @@ func (s *server) rows() []Worker {
 	return rows
 }
 
-// find returns the registered workers with a name or pid.
+// find returns the registered workers with a name, a pid or a handle.
 func (s *server) find(target string) []plugins.WorkerInfo {
-	pid, err := strconv.Atoi(target)
+	pid, notPid := strconv.Atoi(target)
+	handle, notHandle := plugins.ParseHandle(target)
 	var found []plugins.WorkerInfo
 	for _, w := range s.worker.BackgroundWorkers() {
-		if w.Entry.Name == target || err == nil && pid > 0 && w.Pid == pid {
+		if w.Entry.Name == target || notPid == nil && pid > 0 && w.Pid == pid || notHandle == nil && w.Handle == handle {
 			found = append(found, w)
 		}
 	}
@@ -161,7 +162,7 @@ func (s *server) awaitStart(ctx context.Context, h plugins.Handle) (pid int, err
 	return pid, err
 }
 
-// terminate ends all workers with a name or pid for good.
+// terminate ends all workers with a name, a pid or a handle for good.
 func (s *server) terminate(ctx context.Context, r Request) (Response, error) {
 	found := s.find(r.Target)
 	if len(found) == 0 {

@@ -21,7 +21,7 @@ const (
 // Request is what a client asks.
 type Request struct {
 	Op     string
-	Target string  // of why and terminate: a name or a pid
+	Target string  // of why and terminate: a name, a pid or a handle
 	Launch *Launch // of launch
 	Wait   bool    // of launch: until it has started; of terminate: until it is gone
 }
