@@ -23,7 +23,7 @@ const rollbackLimit = time.Second
 // of the roll-back. If work returns nil although a statement of it failed, the
 // error has SQLSTATE 25P02.
 //
-// The statements show in the host's process listing while they run. Mirrors
+// "pgexthost why" shows the statements while they run. Mirrors
 // StartTransactionCommand, pgstat_report_activity and CommitTransactionCommand.
 func (c *Conn) InTransaction(ctx context.Context, work func(ctx context.Context, tx pgx.Tx) error) error {
 	return c.InTransactionWith(ctx, pgx.TxOptions{}, work)

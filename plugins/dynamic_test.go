@@ -47,6 +47,21 @@ func wantStatus(t *testing.T, w *Worker, h Handle, status HandleStatus, pid int)
 	}
 }
 
+func TestBackgroundWorkersSayWhatTheyReport(t *testing.T) {
+	h := fakeHost(t, 1)
+	h.register(t)
+	proc := h.Segment.Proc(1)
+	proc.SetPid(4711)
+	h.Slots.SetPid(0, 4711)
+	for _, want := range []ActivityState{StateRunning, StateIdleInTransaction, StateIdle} {
+		proc.ReportActivity(want, "SELECT 1")
+		all := h.Worker.BackgroundWorkers()
+		if len(all) != 1 || all[0].State != WorkerRunning || all[0].ActivityState != want || all[0].Activity != "SELECT 1" {
+			t.Errorf("%d: got %+v", want, all)
+		}
+	}
+}
+
 func TestADynamicRegistrationReachesThePostmaster(t *testing.T) {
 	h := fakeHost(t, 2)
 	w := BackgroundWorker{

@@ -80,8 +80,10 @@ func (w *Worker) SetLatch() { w.latch.Set() }
 // looking at what there is to do, never in between. Mirrors ResetLatch(MyLatch).
 func (w *Worker) ResetLatch() { w.latch.Reset() }
 
-// ReportActivity publishes what the worker does, for pgexthost's process
-// listing and for the log line of a crash. Mirrors pgstat_report_activity.
+// ReportActivity publishes what the worker does, for WorkerInfo, "pgexthost why"
+// and "ps --json", and for the log line of a crash. A session of package connect
+// reports its statements by itself; workers without one, or between statements,
+// may call this. Mirrors pgstat_report_activity.
 func (w *Worker) ReportActivity(state ActivityState, query string) {
 	w.activityLock.Lock()
 	defer w.activityLock.Unlock()

@@ -34,7 +34,8 @@ type WorkerInfo struct {
 	DatabaseOID   uint32 // of that database, or 0
 	WaitEventType string // what the process waits for, or empty
 	WaitEvent     string
-	Activity      string // the statement that it runs or ran last, or empty
+	ActivityState ActivityState // what it reports to be doing; 0 if it has not
+	Activity      string        // the statement that it runs or ran last, or empty
 
 	WorkerHistory
 }
@@ -103,7 +104,7 @@ func (i *WorkerInfo) describeProcess(procs map[int]shmem.ProcRecord) {
 		return
 	}
 	activity, wait := proc.Activity(), proc.WaitEvent()
-	i.Database, i.DatabaseOID, i.Activity = activity.Database, activity.DatabaseOID, activity.Query
+	i.Database, i.DatabaseOID, i.ActivityState, i.Activity = activity.Database, activity.DatabaseOID, activity.State, activity.Query
 	i.WaitEventType, i.WaitEvent = wait.Class.String(), wait.Name
 }
 

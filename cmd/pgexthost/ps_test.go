@@ -47,7 +47,7 @@ func TestPsListsEveryColumn(t *testing.T) {
 	}
 	slices.Sort(names)
 	for _, name := range []string{
-		"slot", "generation", "pid", "name", "type", "library", "function", "state", "database", "wait_event", "started_at", "restarts", "last_exit", "next_start",
+		"slot", "generation", "pid", "name", "type", "library", "function", "state", "database", "wait_event", "activity", "query", "started_at", "restarts", "last_exit", "next_start",
 	} {
 		if !slices.Contains(names, name) {
 			t.Errorf("there is no %s in %q", name, names)

@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pgexthost/pgexthost/host/postmaster"
@@ -17,9 +18,8 @@ func row(w plugins.WorkerInfo) Worker {
 		Restarts: w.Restarts, LastExit: lastExit(w.WorkerHistory), LastExitAt: optional(w.Exited),
 		LastError: w.Message, LastErrCode: string(w.SQLState),
 	}
-	if w.WaitEvent != "" {
-		r.WaitEvent = w.WaitEventType + ":" + w.WaitEvent
-	}
+	r.WaitEvent = waitEvent(w)
+	r.Activity, r.Query = activityNames[w.ActivityState], w.Activity
 	if w.State == plugins.WorkerRunning {
 		r.StartedAt = optional(w.Started)
 	}
@@ -27,6 +27,30 @@ func row(w plugins.WorkerInfo) Worker {
 		r.NextStart = optional(w.NextStart)
 	}
 	return r
+}
+
+// activityNames are the words of pg_stat_activity.
+var activityNames = map[plugins.ActivityState]string{
+	plugins.StateIdle: "idle", plugins.StateRunning: "active", plugins.StateIdleInTransaction: "idle in transaction",
+}
+
+func waitEvent(w plugins.WorkerInfo) string {
+	if w.WaitEvent == "" {
+		return ""
+	}
+	return w.WaitEventType + ":" + w.WaitEvent
+}
+
+// doing is a sentence about what a worker that runs is at, on one line, or
+// empty if it does not say.
+func doing(w plugins.WorkerInfo) string {
+	switch {
+	case w.ActivityState == plugins.StateRunning && w.Activity != "":
+		return "It is executing: " + strings.Join(strings.Fields(w.Activity), " ")
+	case w.WaitEvent != "":
+		return fmt.Sprintf("It waits for %s.", waitEvent(w))
+	}
+	return ""
 }
 
 func optional(t time.Time) *time.Time {
@@ -53,6 +77,7 @@ func why(w plugins.WorkerInfo, server shmem.ServerState, now time.Time) Answer {
 	case w.State == plugins.WorkerRunning:
 		a.Running = true
 		a.Reason = fmt.Sprintf("%s has been running since %s (PID %d)", subject, stamp(w.Started), w.Pid)
+		a.Detail = doing(w)
 		return a
 	case w.State == plugins.WorkerStopped:
 		a.Reason = subject + " was terminated, and is about to be unregistered"

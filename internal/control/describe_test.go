@@ -29,6 +29,13 @@ func TestWhy(t *testing.T) {
 	}{
 		{"running", func(w *plugins.WorkerInfo) { w.State, w.Pid, w.Started = plugins.WorkerRunning, 7, before }, shmem.ServerUnreachable,
 			"has been running since 2025-11-21 11:59:00 UTC (PID 7)", ""},
+		{"running", func(w *plugins.WorkerInfo) {
+			w.State, w.Pid, w.Started, w.ActivityState, w.Activity = plugins.WorkerRunning, 7, before, plugins.StateRunning, "SELECT 1,\n\t2"
+		}, shmem.ServerReadWrite, "has been running since", "It is executing: SELECT 1, 2"},
+		{"running", func(w *plugins.WorkerInfo) {
+			w.State, w.Pid, w.Started, w.ActivityState, w.Activity = plugins.WorkerRunning, 7, before, plugins.StateIdle, "SELECT 1"
+			w.WaitEventType, w.WaitEvent = "Extension", "Nap"
+		}, shmem.ServerReadWrite, "has been running since", "It waits for Extension:Nap."},
 		{"terminated", func(w *plugins.WorkerInfo) { w.State = plugins.WorkerStopped }, shmem.ServerReadWrite, "was terminated, and is about to be unregistered", ""},
 		{"lost", func(w *plugins.WorkerInfo) { w.LostServer = true }, shmem.ServerReadWrite, "has lost the server", ""},
 		{"unreachable", func(*plugins.WorkerInfo) {}, shmem.ServerUnreachable, "it starts when the server accepts writes, and the server is unreachable", ""},
@@ -50,6 +57,18 @@ func TestWhy(t *testing.T) {
 		a := why(w, tt.server, now)
 		if !strings.HasPrefix(a.Reason, `background worker "w" `) || !strings.Contains(a.Reason, tt.reason) || a.Detail != tt.detail || a.Running != (tt.name == "running") {
 			t.Errorf("%s: got %+v", tt.name, a)
+		}
+	}
+}
+
+// What a worker reports is in its row, in the words of pg_stat_activity.
+func TestARowSaysWhatTheWorkerDoes(t *testing.T) {
+	for state, want := range map[plugins.ActivityState]string{
+		0: "", plugins.StateIdle: "idle", plugins.StateRunning: "active", plugins.StateIdleInTransaction: "idle in transaction",
+	} {
+		r := row(plugins.WorkerInfo{State: plugins.WorkerRunning, ActivityState: state, Activity: "SELECT 1"})
+		if r.Activity != want || r.Query != "SELECT 1" {
+			t.Errorf("%d: got %+v", state, r)
 		}
 	}
 }

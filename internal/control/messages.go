@@ -60,6 +60,8 @@ type Worker struct {
 	State       string     `json:"state"`
 	Database    string     `json:"database"`
 	WaitEvent   string     `json:"wait_event"` // "Class:Name", or empty
+	Activity    string     `json:"activity"`   // "active", "idle" or "idle in transaction", or empty
+	Query       string     `json:"query"`      // the statement that it runs or ran last, or empty
 	StartedAt   *time.Time `json:"started_at"`
 	Restarts    int        `json:"restarts"`
 	LastExit    string     `json:"last_exit"` // as the log says it, or empty
@@ -74,6 +76,6 @@ type Answer struct {
 	Name    string
 	Running bool
 	Reason  string // a phrase that begins with the worker
-	Detail  string // the error that ended it last, or empty
+	Detail  string // what it is doing, or the error that ended it last; or empty
 	Hint    string
 }
