@@ -18,7 +18,9 @@ import (
 //
 // A statement whose context ends is cancelled on the server and returns
 // SQLSTATE 57014; the session survives, unless the server does not answer
-// within two seconds.
+// within two seconds. The error is the server's: errors.Is finds neither
+// context.DeadlineExceeded nor context.Canceled in it, nor the cause of the end.
+// Ask the context.
 type Conn struct {
 	*pgx.Conn
 	wire        *wire
@@ -70,8 +72,8 @@ func (c *Conn) HangUp(ctx context.Context) {
 	_ = c.PgConn().Conn().Close()
 }
 
-// DescribeError turns an error of this session into the report that the log
-// shows when main returns it: the server's own words, SQLSTATE, DETAIL and HINT,
+// DescribeError turns an error of this session into the report, at ERROR, that
+// the log shows when main returns it: the server's own words, SQLSTATE, DETAIL and HINT,
 // and in a worker's session the statement, if it was the last that failed. A
 // network error counts as the loss of this session (08006) if it is lost.
 func (c *Conn) DescribeError(err error) *elog.ErrorData {

@@ -54,7 +54,8 @@ func IsConnectionLost(err error) bool { return SQLState(err).Class() == "08" }
 
 // IsStatementCancelled reports whether the statement was cancelled (57014): by
 // SIGINT to the worker, by pg_cancel_backend, by statement_timeout, or because
-// its context ended. The session has survived it.
+// its context ended, which only the context knows: see the example of Conn. The
+// session has survived it.
 func IsStatementCancelled(err error) bool { return SQLState(err) == elog.QueryCanceled }
 
 // IsAdminShutdown reports whether the server ended the session on somebody's

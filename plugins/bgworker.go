@@ -94,11 +94,14 @@ type BackgroundWorker struct {
 	// it the worker has no shared memory, no session, no dynamic workers, and
 	// nobody sees what it is doing.
 	Flags Flags
-	// StartTime is when the worker may start.
+	// StartTime is when the worker may start. Left out, it is
+	// StartAtPostmasterStart, which a worker with a database connection is
+	// refused for.
 	StartTime StartTime
 	// RestartTime is how many seconds to wait before the worker is started
 	// again after it ended with an error: 0 to MaxRestartInterval, or
-	// NeverRestart. A worker that returns nil is never restarted.
+	// NeverRestart. Left out, it is 0: at once, and as often as it fails. A
+	// worker that returns nil is never restarted.
 	RestartTime int
 	// LibraryName is the library that holds the function; "postgres" means the
 	// internal entry points.
@@ -109,6 +112,7 @@ type BackgroundWorker struct {
 	// 64-bit Datum.
 	MainArg int64
 	// Extra is at the disposal of the function, for what does not fit MainArg.
+	// Beware of copy, which cuts what is longer without a word.
 	Extra [BGWExtraLen]byte
 	// NotifyPid is the process to send SIGUSR1 to when the worker starts and
 	// when it exits. Dynamic registration only.
@@ -146,7 +150,8 @@ func (w *BackgroundWorker) flaw(t traits) *elog.ErrorData {
 	case w.Flags&(ShmemAccess|BackendDatabaseConnection) == BackendDatabaseConnection:
 		return refuse("must attach to shared memory in order to request a database connection")
 	case w.Flags&BackendDatabaseConnection != 0 && w.StartTime == StartAtPostmasterStart:
-		return refuse("cannot request database access if starting at postmaster start")
+		return refuse("cannot request database access if starting at postmaster start").
+			WithHint("Set StartTime to StartAtConsistentState or StartAtRecoveryFinished.")
 	case w.Flags&BackendDatabaseConnection == 0 && w.Flags&Interruptible != 0:
 		return refuse("cannot make background workers interruptible without database access")
 	case w.RestartTime < 0 && w.RestartTime != NeverRestart, w.RestartTime > MaxRestartInterval:

@@ -35,7 +35,8 @@ const (
 	// Mirrors BGWH_NOT_YET_STARTED.
 	HandleNotYetStarted = shmem.HandleNotYetStarted
 	// HandleStopped says that the worker does not run: it waits to be restarted,
-	// or is unregistered, whether it ever ran or not. Mirrors BGWH_STOPPED.
+	// or is unregistered, whether it ever ran or not. Which of these,
+	// BackgroundWorkers tells. Mirrors BGWH_STOPPED.
 	HandleStopped = shmem.HandleStopped
 )
 

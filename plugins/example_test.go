@@ -54,9 +54,11 @@ func ExampleBackgroundWorker_SanityCheck() {
 	err := w.SanityCheck()
 	fmt.Println(err)
 	fmt.Println(elog.CodeOf(err))
+	fmt.Println(elog.AsErrorData(err, elog.Error).Hint)
 	// Output:
 	// background worker "impatient": cannot request database access if starting at postmaster start
 	// 22023
+	// Set StartTime to StartAtConsistentState or StartAtRecoveryFinished.
 }
 
 // A main function that ends in its own time on SIGTERM, and reloads its

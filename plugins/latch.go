@@ -32,7 +32,7 @@ const (
 type WaitEvent = shmem.WaitEvent
 
 // ExtensionWait returns a wait event of class Extension, for the waits of
-// plugins. Names have at most 63 bytes. Mirrors WaitEventExtensionNew.
+// plugins. Of a name, 63 bytes are shown. Mirrors WaitEventExtensionNew.
 func ExtensionWait(name string) WaitEvent {
 	return WaitEvent{Class: shmem.WaitClassExtension, Name: name}
 }

@@ -77,6 +77,9 @@ func (e *ErrorData) SQLState() string { return string(e.Code) }
 // in err's chain keeps its texts; another error that knows its SQLSTATE, such
 // as pgx's, keeps that; anything else is an internal error (XX000), as elog()
 // makes it. It returns nil for nil.
+//
+// For errors of a session use connect.AsErrorData, which knows the server's
+// DETAIL, HINT and CONTEXT: this package does not know pgx.
 func AsErrorData(err error, level Level) *ErrorData {
 	if err == nil {
 		return nil

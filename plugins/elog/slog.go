@@ -24,7 +24,8 @@ import (
 //
 // An attribute that is an error with a SQLSTATE, be it an *ErrorData or one of
 // the server's, gives the report its code; an *ErrorData also its DETAIL (below
-// the attributes), HINT, CONTEXT and STATEMENT. The first one counts, but one of
+// the attributes), HINT, CONTEXT and STATEMENT. To log these of a server's error,
+// pass what connect.AsErrorData makes of it. The first one counts, but one of
 // the record outranks one of With. The time and the source of a record are not
 // shown: the report gets its time when it is written.
 //
