@@ -112,7 +112,7 @@ type BackgroundWorker struct {
 	// 64-bit Datum.
 	MainArg int64
 	// Extra is at the disposal of the function, for what does not fit MainArg.
-	// Beware of copy, which cuts what is longer without a word.
+	// TextExtra makes it from a text; copy would cut what is longer.
 	Extra [BGWExtraLen]byte
 	// NotifyPid is the process to send SIGUSR1 to when the worker starts and
 	// when it exits. Dynamic registration only.

@@ -123,10 +123,9 @@ func (l Launch) worker() (plugins.BackgroundWorker, error) {
 	if w.Name == "" {
 		w.Name = l.Library + " " + l.Function
 	}
-	if n := copy(w.Extra[:], l.Extra); n < len(l.Extra) {
-		return w, elog.New(elog.Error, elog.InvalidParameterValue, "background worker \"%s\": extra data are longer than %d bytes", w.Name, len(w.Extra))
-	}
-	return w, nil
+	var err error
+	w.Extra, err = plugins.TextExtra(l.Extra)
+	return w, err
 }
 
 // lookAgain is how often a wait looks without having been notified.
