@@ -314,10 +314,16 @@ func (h *host) configured() postmaster.Event {
 // now, in its own terms.
 type coreSlots struct{ h *host }
 
-func (s coreSlots) Len() int             { return s.h.slots.Len() }
-func (s coreSlots) TotalSlots() int64    { return s.h.slots.TotalSlots() }
-func (s coreSlots) InUse(i int) bool     { return s.h.slots.InUse(i) }
-func (s coreSlots) Terminate(i int) bool { return s.h.slots.Terminate(i) }
+func (s coreSlots) Len() int          { return s.h.slots.Len() }
+func (s coreSlots) TotalSlots() int64 { return s.h.slots.TotalSlots() }
+func (s coreSlots) InUse(i int) bool  { return s.h.slots.InUse(i) }
+func (s coreSlots) Pid(i int) int     { return s.h.slots.ReportedPid(i) }
+
+func (s coreSlots) Generation(i int) uint64 { return s.h.slots.Generation(i) }
+
+func (s coreSlots) Terminate(i int, generation uint64) bool {
+	return s.h.slots.Terminate(i, generation)
+}
 
 // Descriptor copies a slot's descriptor defensively.
 func (s coreSlots) Descriptor(i int) plugins.BackgroundWorker {

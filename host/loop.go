@@ -121,7 +121,14 @@ func (h *host) execute(cmd postmaster.Command) (answer postmaster.Event) {
 	case postmaster.SetSlotPid:
 		h.slots.SetPid(cmd.Slot, cmd.Pid)
 	case postmaster.ReleaseSlot:
+		if cmd.Generation != 0 {
+			h.slots.Skip(cmd.Slot, cmd.Generation)
+		}
 		h.slots.Release(cmd.Slot, cmd.Parallel)
+	case postmaster.RestoreSlot:
+		h.slots.Restore(cmd.Slot, cmd.Generation, cmd.Pid, cmd.Worker.Descriptor())
+	case postmaster.RestoreHeader:
+		h.segment.WriteConstants()
 	case postmaster.Log:
 		h.log.Emit(cmd.ErrorData)
 	case postmaster.Poke:

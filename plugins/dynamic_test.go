@@ -186,13 +186,13 @@ func TestAStaleHandleIsStoppedAndTerminatesNobody(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		if h.Slots.Terminate(0) || h.Segment.TakePostmasterSignal(shmem.PMSignalBackgroundWorkerChange) {
+		if h.Slots.Terminate(0, h.Slots.Generation(0)) || h.Segment.TakePostmasterSignal(shmem.PMSignalBackgroundWorkerChange) {
 			t.Errorf("%s: it terminated another worker", name)
 		}
 	}
 	wantStatus(t, w, second, HandleStarted, 4712)
 	for range 2 {
-		if err := w.TerminateBackgroundWorker(second); err != nil || !h.Slots.Terminate(0) {
+		if err := w.TerminateBackgroundWorker(second); err != nil || !h.Slots.Terminate(0, h.Slots.Generation(0)) {
 			t.Errorf("got %v", err)
 		}
 		if !h.Segment.TakePostmasterSignal(shmem.PMSignalBackgroundWorkerChange) {

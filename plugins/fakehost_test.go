@@ -54,7 +54,7 @@ func (h *FakeHost) Serve() {
 		}
 		for i := range h.Slots.Len() {
 			switch {
-			case h.Slots.InUse(i) && h.Slots.Terminate(i):
+			case h.Slots.InUse(i) && h.Slots.Terminate(i, h.Slots.Generation(i)):
 				h.Slots.SetPid(i, shmem.DeadPid)
 				h.Slots.Release(i, false)
 				delete(known, i)

@@ -61,9 +61,8 @@ type header struct {
 // slot mirrors BackgroundWorkerSlot.
 type slot struct {
 	inUse      atomic.Uint32
-	terminate  atomic.Uint32
 	pid        atomic.Int32
-	_          uint32
+	terminate  atomic.Uint64 // the request for the end of a generation: see terminateKey
 	generation atomic.Uint64
 	worker     descriptor
 	report     report

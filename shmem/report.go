@@ -63,8 +63,9 @@ func (b BackendSlots) Info(i int) (SlotInfo, bool) {
 			return SlotInfo{}, false
 		}
 		info := SlotInfo{
-			Slot: i, Generation: generation, Pid: int(s.pid.Load()), Terminate: s.terminate.Load() != 0,
-			Worker: s.worker.load(), Report: s.report.load(),
+			Slot: i, Generation: generation, Pid: int(s.pid.Load()),
+			Terminate: s.terminate.Load() == terminateKey(b.segment.incarnation, generation),
+			Worker:    s.worker.load(), Report: s.report.load(),
 		}
 		// A swap, as in ProcRecord.read.
 		whole := s.report.changeCount.CompareAndSwap(count, count) && count&1 == 0

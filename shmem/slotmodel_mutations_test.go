@@ -25,6 +25,8 @@ const (
 	lostEnd      = `^lost termination`
 	lostWakeUp   = `^lost wake-up`
 	slotTaken    = `^slot: `
+	lostSlot     = `^lost slot`
+	anothersEnd  = `^handle: `
 	claimedTwice = `^slot claimed twice$`
 )
 
@@ -66,20 +68,20 @@ func storesOutOfOrder() []mutation {
 	// What fills a slot that is nobody's: only the store to in_use shows it, and
 	// that comes last, so it may come in any order.
 	filling := []string{
-		"worker.store, first half", "worker.store, second half", "pid.Store", "generation.Add", "terminate.Store", "parallelRegister.Add",
+		"worker.store, first half", "worker.store, second half", "pid.Store", "generation.Add", "parallelRegister.Add",
 	}
 	unlocking := func(delayed, _ string) bool { return delayed == "unlock" } // late is not too late
 	claim := reorderings("Claim", append(slices.Clone(filling), "inUse.Store", "unlock", "pmSignals.Store", "Ring"),
 		map[string]string{
-			"worker.store, first half": torn, "worker.store, second half": torn, "pid.Store": wrongStatus,
-			"generation.Add": anyOf(wrongStatus, wrongEnd), "terminate.Store": wrongEnd, "parallelRegister.Add": wrongCount,
+			"worker.store, first half": torn, "worker.store, second half": torn, "pid.Store": anyOf(wrongStatus, lostSlot),
+			"generation.Add": anyOf(wrongStatus, wrongEnd, lostEnd, lostSlot, anothersEnd), "parallelRegister.Add": wrongCount,
 			"inUse.Store": anyOf(lostClaim, claimedTwice, wrongCount), "pmSignals.Store": lostClaim,
 		},
 		func(delayed, behind string) bool {
 			return unlocking(delayed, behind) || slices.Contains(filling, delayed) && slices.Contains(filling, behind)
 		}, changeClaim)
 	terminate := reorderings("RequestTermination", []string{"terminate.Store", "unlock", "pmSignals.Store", "Ring"},
-		map[string]string{"terminate.Store": anyOf(wrongEnd, lostEnd), "pmSignals.Store": lostEnd}, unlocking, change(opTerminate))
+		map[string]string{"terminate.Store": lostEnd, "pmSignals.Store": lostEnd}, unlocking, change(opTerminate))
 	retire := reorderings("exit", []string{"SetPid", "parallelTerminate.Add", "inUse.Store", "Notify"},
 		map[string]string{"SetPid": wrongStatus, "parallelTerminate.Add": wrongCount, "inUse.Store": slotTaken},
 		func(delayed, behind string) bool { return delayed == "SetPid" && behind == "parallelTerminate.Add" }, // both before in_use
@@ -113,11 +115,11 @@ func stepsLeftOut() (all []mutation) {
 			})
 		}, found})
 	}
-	without("Claim", "lock", anyOf(claimedTwice, wrongEnd, torn, wrongCount), changeClaim)
+	without("Claim", "lock", anyOf(claimedTwice, wrongEnd, torn, wrongCount, lostEnd), changeClaim)
 	without("Claim", "parallelRegister.Load parallelTerminate.Load", wrongCount, changeClaim)
 	without("Claim", "Ring", lostClaim, changeClaim)
-	without("RequestTermination", "lock", wrongEnd, change(opTerminate))
-	without("RequestTermination", "generation.Load", wrongEnd, change(opTerminate))
+	without("RequestTermination", "lock", anyOf(lostEnd, wrongCount, claimedTwice, torn), change(opTerminate))
+	without("RequestTermination", "generation.Load", lostEnd, change(opTerminate))
 	without("RequestTermination", "Ring", lostEnd, change(opTerminate))
 	for _, load := range []string{"pid.Load", "inUse.Load", "generation.Load"} {
 		without("Pid", load, wrongStatus, change(opLook))
@@ -132,6 +134,35 @@ func otherMutations() []mutation {
 	return []mutation{
 		{"none", func(*model) {}, ""},
 		{"the postmaster forgets why it was woken after it has looked", func(m *model) { m.clearsLate = true }, anyOf(lostClaim, lostEnd)},
+		{"the postmaster does not look whether a slot is still in use", func(m *model) {
+			m.scan[m.scan.index("InUse")].do = func(s *state, i int) (next, string) {
+				if s.slot[i].inUse == 0 {
+					return finish, ""
+				}
+				return advance, ""
+			}
+		}, anyOf(lostSlot, lostEnd)},
+		{"the postmaster does not look whether a slot has its generation", func(m *model) {
+			m.scan[m.scan.index("Generation")].do = func(s *state, i int) (next, string) {
+				if pm := &s.postmaster; pm.known[i] == 0 {
+					pm.gen[i] = s.slot[i].generation
+				}
+				return advance, ""
+			}
+		}, anyOf(lostSlot, lostEnd)},
+		{"a slot that was stolen is released with its generation", func(m *model) {
+			m.retire[m.retire.index("inUse.Store")].do = func(s *state, i int) (next, string) { s.slot[i].inUse = 0; return advance, "" }
+		}, anyOf(anothersEnd, claimedTwice, lostEnd)},
+		{"a termination does not name whom it means", func(m *model) {
+			p := m.scan
+			look := p[p.index("Terminate")].do
+			p[p.index("Terminate")].do = func(s *state, i int) (next, string) {
+				if s.slot[i].terminate != 0 {
+					s.slot[i].terminate = s.postmaster.gen[i]
+				}
+				return look(s, i)
+			}
+		}, wrongEnd},
 		{"the latch is reset after the look", func(m *model) {
 			for _, op := range []operation{opAwaitStart, opAwaitEnd} {
 				early := step{name: "ResetLatch before", do: func(s *state, b int) (next, string) { s.latch[b] = 0; return advance, "" }}
@@ -159,13 +190,13 @@ func TestTheModelTellsWrongProtocolsFromRightOnes(t *testing.T) {
 	for _, mu := range slices.Concat(otherMutations(), storesOutOfOrder(), loadsOutOfOrder(), stepsLeftOut()) {
 		t.Run(mu.name, func(t *testing.T) {
 			t.Parallel()
-			worlds := []world{alone, parallels, lookers, awaiters, recyclers}
+			worlds := []world{alone, parallels, lookers, awaiters, recyclers, thefts, late}
 			switch {
 			case mu.found != "": // soon
 			case underRace:
 				t.Skip("a whole search, and nothing to find for the race detector")
-			case !strings.HasPrefix(mu.name, "Terminating"): // the last two worlds are those of waits
-				worlds = worlds[:3]
+			case !strings.HasPrefix(mu.name, "Terminating"): // the next two worlds are those of waits
+				worlds = append(worlds[:3], late)
 			}
 			for _, w := range worlds {
 				m := newModel(w)

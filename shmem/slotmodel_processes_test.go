@@ -10,6 +10,7 @@ type model struct {
 	start      program // report of a start
 	exit       program // report of an exit that a restart follows
 	retire     program // report of the end, and release
+	restore    program // of a slot that garbage has made free
 	clearsLate bool    // a mutation: the reason is cleared after the scan
 }
 
@@ -18,6 +19,7 @@ type world struct {
 	does     [modelBackends]backendsPart
 	restarts bool // workers are started again, once
 	stops    bool // the postmaster begins a shutdown at some time
+	thefts   uint8
 }
 
 // backendsPart is how many operations a backend makes, of what kinds.
@@ -29,7 +31,7 @@ type backendsPart struct {
 func newModel(w world) *model {
 	m := &model{
 		world:  w,
-		signal: wakeProgram(), scan: scanProgram(), start: reportProgram(true), exit: reportProgram(false), retire: retireProgram(),
+		signal: wakeProgram(), scan: scanProgram(), start: reportProgram(true), exit: reportProgram(false), retire: retireProgram(), restore: restoreProgram(),
 	}
 	m.backend = [numOperations]program{
 		opClaim: claimProgram(), opClaimParallel: claimProgram(), opLook: lookProgram(), opTerminate: terminateProgram(),
@@ -39,7 +41,7 @@ func newModel(w world) *model {
 }
 
 func (m *model) initial() state {
-	s := state{registered: countWrap - 1, ended: countWrap - 1} // about to wrap
+	s := state{registered: countWrap - 1, ended: countWrap - 1, thefts: m.thefts} // about to wrap
 	for b := range s.backend {
 		s.backend[b].left = m.does[b].times
 	}
@@ -56,7 +58,7 @@ func (m *model) transitions(s *state) []transition {
 			ts = append(ts, m.choices(s, b)...)
 		}
 	}
-	return append(ts, m.postmasterSteps(s)...)
+	return append(append(ts, s.garbage()...), m.postmasterSteps(s)...)
 }
 
 // choices are the operations a backend may begin, each with its first step:
@@ -200,6 +202,14 @@ func (m *model) postmasterSteps(s *state) []transition {
 			}
 		})
 	case modeExecute:
+		if pm.restore[pm.slot] {
+			return run(m.restore, func(s *state, n next) {
+				if n == finish {
+					s.postmaster.restore[s.postmaster.slot] = false
+					m.execute(s)
+				}
+			})
+		}
 		return run(m.program(pm.plan[pm.slot]), func(s *state, n next) {
 			if n == finish {
 				pm := &s.postmaster
@@ -247,7 +257,7 @@ func (m *model) scanned(s *state) {
 func (m *model) execute(s *state) {
 	pm := &s.postmaster
 	pm.mode, pm.pc, pm.slot = modeExecute, 0, 0
-	for pm.slot < modelSlots && pm.plan[pm.slot] == planNone {
+	for pm.slot < modelSlots && pm.plan[pm.slot] == planNone && !pm.restore[pm.slot] {
 		pm.slot++
 	}
 	if pm.slot == modelSlots {
@@ -273,7 +283,7 @@ func (m *model) events(s *state) (ts []transition) {
 			happens("worker starts again", i, func(s *state, i int) { s.decide(i, planStart, phaseRunningAgain) })
 		case c.phase == phaseRunning && m.restarts && !pm.terminate[i]:
 			happens("worker fails", i, func(s *state, i int) { s.decide(i, planExit, phaseWaiting) })
-		case c.phase.running():
+		case c.phase.running() && !s.intrudedOn(i):
 			happens("worker exits", i, func(s *state, i int) { s.forget(i, s.postmaster.known[i]) })
 		}
 	}
@@ -339,9 +349,23 @@ func wakeProgram() program {
 func scanProgram() program {
 	return program{
 		{name: "InUse", do: func(s *state, i int) (next, string) {
-			if s.slot[i].inUse == 0 {
+			if s.slot[i].inUse == 0 && s.postmaster.known[i] == 0 {
 				return finish, ""
 			}
+			s.postmaster.restore[i] = s.slot[i].inUse == 0
+			return advance, ""
+		}},
+		{name: "Generation", do: func(s *state, i int) (next, string) {
+			pm := &s.postmaster
+			if pm.known[i] == 0 {
+				pm.gen[i] = s.slot[i].generation
+			}
+			pm.restore[i] = pm.restore[i] || pm.gen[i] != s.slot[i].generation
+			return advance, ""
+		}},
+		{name: "ReportedPid", do: func(s *state, i int) (next, string) {
+			pm := &s.postmaster
+			pm.restore[i] = pm.restore[i] || pm.known[i] != 0 && pm.pid[i] != s.slot[i].pid
 			return advance, ""
 		}},
 		{name: "Descriptor, first half", do: func(s *state, i int) (next, string) {
@@ -359,14 +383,18 @@ func scanProgram() program {
 			pm := &s.postmaster
 			known := pm.known[i] != 0
 			id := s.owner[i]
-			flag := s.slot[i].terminate != 0
+			if known {
+				id = pm.known[i]
+			}
+			flag := s.slot[i].terminate == pm.gen[i]
 			switch {
 			case flag && !s.of(id).asked && (known || !pm.stopping):
 				return finish, "termination of a worker that nobody wanted to end"
 			case !known && (flag || pm.stopping):
 				s.forget(i, id)
 			case !known:
-				pm.known[i] = id
+				pm.known[i], pm.pid[i] = id, pidInvalid
+				s.slot[i].pid = pidInvalid // it is something else only if the slot was stolen while it was released
 			case flag && !pm.terminate[i] && s.of(id).phase.running():
 				pm.terminate[i], s.of(id).killed = true, true
 			case flag && !pm.terminate[i]:
@@ -388,6 +416,7 @@ func setSlotPid(dead bool) step {
 		default:
 			s.slot[i].pid = pidOf(id, 1)
 		}
+		s.postmaster.pid[i] = s.slot[i].pid
 		return advance, ""
 	}}
 }
@@ -412,7 +441,16 @@ func retireProgram() program {
 			}
 			return advance, ""
 		}},
-		{name: "inUse.Store", do: func(s *state, i int) (next, string) { s.slot[i].inUse = 0; return advance, "" }},
+		{name: "inUse.Store", do: func(s *state, i int) (next, string) {
+			if s.stolen { // Skip comes first
+				s.slot[i].generation = s.postmaster.gen[i] + skipped
+			}
+			if id := s.owner[i]; id != s.planned(i) { // who took it before it was free
+				s.of(id).phase = phaseGone
+			}
+			s.slot[i].inUse = 0
+			return advance, ""
+		}},
 		notifyStep,
 	}
 }

@@ -127,7 +127,6 @@ func claimProgram() program {
 			s.own(be).generation++
 			s.of(be.claim).generation = s.own(be).generation
 		}),
-		store("terminate.Store", func(s *state, be *modelBackend) { s.own(be).terminate = 0 }),
 		store("parallelRegister.Add", func(s *state, be *modelBackend) {
 			if be.op == opClaimParallel {
 				s.registered = (s.registered + 1) % countWrap
@@ -135,12 +134,7 @@ func claimProgram() program {
 		}),
 		{name: "inUse.Store", do: func(s *state, b int) (next, string) {
 			be := &s.backend[b]
-			if s.own(be).inUse != 0 {
-				return advance, "slot claimed twice"
-			}
-			s.own(be).inUse, s.owner[be.slot] = 1, be.claim
-			s.of(be.claim).phase = phaseRegistered
-			return advance, ""
+			return advance, s.handOver(be)
 		}},
 		unlockStep,
 	}, signalSteps...)
@@ -166,6 +160,9 @@ func lookProgram() program {
 		{name: "status", local: true, do: func(s *state, b int) (next, string) {
 			be := &s.backend[b]
 			var saw uint8
+			if s.stolen { // until the postmaster has looked, anything may show
+				return finish, ""
+			}
 			switch be.val {
 			case pidDead:
 				saw = sawStopped
@@ -196,12 +193,15 @@ func terminateProgram() program {
 			if s.slot[c.slot].generation == c.generation {
 				return advance, ""
 			}
-			if c.phase != phaseGone {
+			if c.phase != phaseGone && !s.stolen {
 				return failing, "lost termination: it is taken for another's, and is not"
 			}
 			return failing, ""
 		}},
-		store("terminate.Store", func(s *state, be *modelBackend) { s.slot[s.of(be.claim).slot].terminate = 1 }),
+		store("terminate.Store", func(s *state, be *modelBackend) {
+			c := s.of(be.claim)
+			s.slot[c.slot].terminate = c.generation
+		}),
 		unlockStep,
 	}, signalSteps...)
 }
@@ -232,7 +232,7 @@ func awaitProgram(end bool) program {
 			}}
 		}
 		p = append(p,
-			flag("terminate.Load", func(s *state, c *modelClaim) bool { return s.slot[c.slot].terminate != 0 }),
+			flag("terminate.Load", func(s *state, c *modelClaim) bool { return s.slot[c.slot].terminate == c.generation }),
 			flag("inUse.Load again", func(s *state, c *modelClaim) bool { return s.slot[c.slot].inUse != 0 }),
 			flag("generation.Load again", func(s *state, c *modelClaim) bool { return s.slot[c.slot].generation == c.generation }),
 			step{name: "is over", local: true, do: func(s *state, b int) (next, string) {

@@ -16,6 +16,8 @@ var (
 	lookers    = world{does: [...]backendsPart{{2, []operation{opClaim, opLook}}, {1, []operation{opClaim, opLook, opTerminate}}}, restarts: true}
 	alone      = world{does: [...]backendsPart{{3, []operation{opClaim, opTerminate, opAwaitEnd}}, {}}}
 	awaiters   = world{does: [...]backendsPart{{2, []operation{opClaim, opAwaitStart, opAwaitEnd}}, {1, []operation{opClaim}}}, restarts: true}
+	thefts     = world{does: [...]backendsPart{{2, []operation{opClaim, opLook, opTerminate}}, {1, []operation{opClaim, opTerminate}}}, thefts: 1}
+	late       = world{does: [...]backendsPart{{3, []operation{opClaim, opTerminate}}, {1, []operation{opTerminate}}}}
 	recyclers  = world{does: [...]backendsPart{{2, []operation{opClaim, opAwaitEnd}}, {2, []operation{opClaim, opTerminate}}}}
 )
 
@@ -29,6 +31,8 @@ func TestEveryInterleavingOfTheSlotProtocolKeepsItsInvariants(t *testing.T) {
 		"parallel workers":      parallels,
 		"looks, with restarts":  lookers,
 		"waits, with restarts":  awaiters,
+		"slots that are stolen": thefts,
+		"late terminations":     late,
 		"waits, with shutdown":  {does: awaiters.does, stops: true},
 		"one backend, thrice":   {does: alone.does, restarts: true, stops: true},
 		"restarts and shutdown": {does: [...]backendsPart{{1, everything}, {1, everything}}, restarts: true, stops: true},
@@ -64,6 +68,7 @@ func TestTheModelHasTheStepsOfTheCode(t *testing.T) {
 		"RequestTermination": {terminateProgram(), append(codeSteps(t, "slots.go", "RequestTermination"), signal...)},
 		"Pid":                {lookProgram(), codeSteps(t, "slots.go", "Pid")},
 		"Terminating":        {await[await.index("terminate.Load"):await.index("is over")], codeSteps(t, "slots.go", "Terminating")},
+		"Restore":            {restoreProgram(), codeSteps(t, "slots.go", "Restore")},
 		"SetPid and Release": {retireProgram(), append(codeSteps(t, "slots.go", "SetPid"), codeSteps(t, "slots.go", "Release")...)},
 	} {
 		var steps []string

@@ -27,6 +27,9 @@ type state struct {
 	backend    [modelBackends]modelBackend
 	postmaster modelPostmaster
 
+	thefts uint8 // that garbage has still in store: it makes a slot free that is not
+	stolen bool  // it has
+
 	// The truth.
 	claim  [maxClaims]modelClaim // by claim id - 1
 	claims uint8
@@ -72,6 +75,8 @@ type modelPostmaster struct {
 	slot      uint8
 	name      uint8
 	known     [modelSlots]uint8 // claim
+	gen, pid  [modelSlots]uint8 // what the slot of a known claim should say
+	restore   [modelSlots]bool  // it does not
 	terminate [modelSlots]bool
 	plan      [modelSlots]plan
 	claim     [modelSlots]uint8 // whom the plan is for
@@ -170,6 +175,9 @@ func (s *state) quiescent() string {
 		if s.slot[i].inUse != 0 && s.postmaster.known[i] != s.owner[i] {
 			return "lost registration: the postmaster does not know of it"
 		}
+	}
+	if violation := s.restored(); violation != "" {
+		return violation
 	}
 	for id := uint8(1); id <= s.claims; id++ {
 		if c := s.of(id); c.granted && c.phase != phaseGone && (!c.phase.running() || !c.killed) {

@@ -45,13 +45,14 @@ func (d *descriptor) load() Descriptor {
 // methods takes a lock or trusts what it reads. One goroutine of one process
 // uses it.
 type PostmasterSlots struct {
-	head  *header
-	slots []slot
+	head        *header
+	slots       []slot
+	incarnation uint64
 }
 
 // PostmasterSlots returns the postmaster's side of the slot array.
 func (s *Segment) PostmasterSlots() PostmasterSlots {
-	return PostmasterSlots{head: s.head, slots: s.slots}
+	return PostmasterSlots{head: s.head, slots: s.slots, incarnation: s.incarnation}
 }
 
 // Len returns the number of slots as the postmaster knows it.
@@ -66,9 +67,24 @@ func (p PostmasterSlots) TotalSlots() int64 { return int64(p.head.totalSlots.Loa
 // returned true.
 func (p PostmasterSlots) InUse(i int) bool { return p.slots[i].inUse.Load() != 0 }
 
-// Terminate reports whether somebody asked for the slot's worker to end for
-// good.
-func (p PostmasterSlots) Terminate(i int) bool { return p.slots[i].terminate.Load() != 0 }
+// Generation returns the generation of the slot, which tells the registration
+// that has it from those that had it before.
+func (p PostmasterSlots) Generation(i int) uint64 { return p.slots[i].generation.Load() }
+
+// ReportedPid returns what SetPid has reported last, unless somebody has overwritten it.
+func (p PostmasterSlots) ReportedPid(i int) int { return int(p.slots[i].pid.Load()) }
+
+// Terminate reports whether somebody asked for the worker of a generation of the
+// slot to end for good.
+func (p PostmasterSlots) Terminate(i int, generation uint64) bool {
+	return p.slots[i].terminate.Load() == terminateKey(p.incarnation, generation)
+}
+
+// terminateKey is what a slot's terminate word holds when the end of the given
+// generation is asked for. A request names whom it means, so that one that comes
+// late is not another worker's; and it is hard to come by without wanting it, so
+// that no garbage ends a worker. It is never 0.
+func terminateKey(incarnation, generation uint64) uint64 { return (incarnation ^ generation) | 1<<63 }
 
 // Descriptor copies the slot's descriptor defensively: a child may be writing
 // garbage over it at this moment.
@@ -88,6 +104,28 @@ func (p PostmasterSlots) Init(i int, d Descriptor) {
 // SetPid reports the pid of the slot's worker, or DeadPid. Mirrors
 // ReportBackgroundWorkerPID without its notification.
 func (p PostmasterSlots) SetPid(i, pid int) { p.slots[i].pid.Store(int32(pid)) }
+
+// Restore puts a slot right that the postmaster knows and somebody has written
+// to: garbage that made it look free, and perhaps a child that took it because of
+// that. It is the postmaster's all the while, whatever the slot says, so there
+// is nobody to agree with. A child that is claiming it at this moment may undo a
+// part of that; but then it wakes the postmaster, which restores the slot again.
+//
+// The generation comes first: from then on an intruder's handle stands for
+// nobody, and finds its worker stopped rather than the pid that comes next. It
+// stays so, provided that Skip comes before Release.
+func (p PostmasterSlots) Restore(i int, generation uint64, pid int, d Descriptor) {
+	s := &p.slots[i]
+	s.generation.Store(generation)
+	s.worker.store(&d)
+	s.pid.Store(int32(pid))
+	s.inUse.Store(1)
+}
+
+// Skip makes the slot's generations go on from the given one, so that handles
+// that were given out in between stand for nobody. Only valid while the slot is
+// in use.
+func (p PostmasterSlots) Skip(i int, generation uint64) { p.slots[i].generation.Store(generation) }
 
 // Release gives the slot back to the backends. The count of terminated
 // parallel workers is raised before the slot becomes free, so that nobody sees
@@ -170,7 +208,8 @@ func (b BackendSlots) Claim(d Descriptor, parallel bool, maxParallel uint32) (in
 		s.worker.store(&d)
 		s.pid.Store(InvalidPid)
 		generation = s.generation.Add(1)
-		s.terminate.Store(0)
+		// PostgreSQL clears terminate here. Ours names a generation, so that what
+		// is left of another one's does no harm.
 		if parallel {
 			b.head.parallelRegister.Add(1)
 		}
@@ -205,8 +244,8 @@ func (b BackendSlots) Pid(index int, generation uint64) (HandleStatus, int, erro
 	return HandleStarted, pid, nil
 }
 
-// RequestTermination sets the slot's terminate flag unless the slot has been
-// recycled, and reports whether it did. The caller wakes the postmaster
+// RequestTermination asks for the end of the worker behind slot index and
+// generation unless the slot has been recycled, and reports whether it did. The caller wakes the postmaster
 // afterwards. Mirrors TerminateBackgroundWorker.
 func (b BackendSlots) RequestTermination(index int, generation uint64) (bool, error) {
 	if err := b.check(index); err != nil {
@@ -218,7 +257,7 @@ func (b BackendSlots) RequestTermination(index int, generation uint64) (bool, er
 	if s.generation.Load() != generation {
 		return false, nil
 	}
-	s.terminate.Store(1)
+	s.terminate.Store(terminateKey(b.segment.incarnation, generation))
 	return true, nil
 }
 
@@ -230,7 +269,8 @@ func (b BackendSlots) Terminating(index int, generation uint64) (bool, error) {
 		return false, err
 	}
 	s := &b.slots[index]
-	return s.terminate.Load() != 0 && s.inUse.Load() != 0 && s.generation.Load() == generation, nil
+	asked := s.terminate.Load() == terminateKey(b.segment.incarnation, generation)
+	return asked && s.inUse.Load() != 0 && s.generation.Load() == generation, nil
 }
 
 func (b BackendSlots) check(index int) error {

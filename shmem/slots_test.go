@@ -35,7 +35,7 @@ func TestSlotMachineOfSPEC3(t *testing.T) {
 	want(shmem.HandleStarted, 4711)
 	pm.SetPid(slot, shmem.DeadPid)
 	want(shmem.HandleStopped, 0) // waiting to restart
-	if terminated, err := be.RequestTermination(slot, generation); !terminated || err != nil || !pm.Terminate(slot) {
+	if terminated, err := be.RequestTermination(slot, generation); !terminated || err != nil || !pm.Terminate(slot, generation) {
 		t.Fatalf("got %v, %v", terminated, err)
 	}
 	wantTerminating := func(want bool) {
@@ -49,8 +49,8 @@ func TestSlotMachineOfSPEC3(t *testing.T) {
 	want(shmem.HandleStopped, 0) // free
 	wantTerminating(false)
 
-	if _, second, _ := be.Claim(shmem.Descriptor{Name: "b"}, false, 0); second != 2 || pm.Terminate(slot) {
-		t.Errorf("a recycled slot has generation %d, terminate %v", second, pm.Terminate(slot))
+	if _, second, _ := be.Claim(shmem.Descriptor{Name: "b"}, false, 0); second != 2 || pm.Terminate(slot, second) {
+		t.Errorf("a recycled slot has generation %d, terminate %v", second, pm.Terminate(slot, second))
 	}
 	want(shmem.HandleStopped, 0) // the handle is stale
 	if _, err := be.RequestTermination(slot, 2); err != nil {
@@ -59,7 +59,7 @@ func TestSlotMachineOfSPEC3(t *testing.T) {
 	wantTerminating(false)
 	pm.Release(slot, false)
 	_, _, _ = be.Claim(shmem.Descriptor{Name: "c"}, false, 0)
-	if terminated, _ := be.RequestTermination(slot, generation); terminated || pm.Terminate(slot) {
+	if terminated, _ := be.RequestTermination(slot, generation); terminated || pm.Terminate(slot, 3) {
 		t.Error("a stale handle terminated another worker")
 	}
 }

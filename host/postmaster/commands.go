@@ -47,11 +47,23 @@ type InitSlot struct {
 // SetSlotPid publishes the pid of a slot's worker, 0 for none.
 type SetSlotPid struct{ Slot, Pid int }
 
+// RestoreSlot puts a slot right that somebody has overwritten.
+type RestoreSlot struct {
+	Slot, Pid  int
+	Generation uint64
+	Worker     plugins.BackgroundWorker
+}
+
+// RestoreHeader puts right what never changes in shared memory.
+type RestoreHeader struct{}
+
 // ReleaseSlot gives a slot back, and raises the count of terminated parallel
-// workers before, if Parallel is set.
+// workers before, if Parallel is set. If Generation is not 0, the slot's
+// generations go on from there.
 type ReleaseSlot struct {
-	Slot     int
-	Parallel bool
+	Slot       int
+	Parallel   bool
+	Generation uint64
 }
 
 // SetReport publishes what there is to know of a slot's worker.
@@ -100,6 +112,8 @@ func (Poke) command()          {}
 func (InitSlot) command()      {}
 func (SetSlotPid) command()    {}
 func (ReleaseSlot) command()   {}
+func (RestoreSlot) command()   {}
+func (RestoreHeader) command() {}
 func (Log) command()           {}
 func (Reload) command()        {}
 func (SetStatus) command()     {}

@@ -22,7 +22,9 @@ type Slots interface {
 	Len() int          // as the postmaster knows it
 	TotalSlots() int64 // as shared memory states it
 	InUse(i int) bool
-	Terminate(i int) bool
+	Pid(i int) int
+	Generation(i int) uint64
+	Terminate(i int, generation uint64) bool
 	Descriptor(i int) plugins.BackgroundWorker
 }
 
@@ -73,6 +75,7 @@ type Machine struct {
 
 	status     lockfile.Status // what the lock file says; empty: what the shell wrote
 	lockFileAt time.Time       // when to look at the lock file
+	lookAt     time.Time       // when to look at the slots though nobody says that they have changed
 }
 
 // phase mirrors pmState, less the states of the real server.
@@ -139,11 +142,15 @@ func (ev Started) apply(m *Machine) {
 		return
 	}
 	m.phase = phaseRun
+	m.lookAt = m.now.Add(lookEvery)
 	m.registerStatic()
 }
 
 // apply lets the next launch pass begin. One that is under way keeps its count.
 func (ev Tick) apply(m *Machine) {
+	if isOver(m.lookAt, m.now) {
+		m.backgroundWorkerStateChange()
+	}
 	if m.pass.spawning == nil {
 		m.pass = launchPass{}
 	}

@@ -77,6 +77,9 @@ func (d *duel) execute(cmd postmaster.Command) (line string, ok bool) {
 		d.slots.slot[c.Slot].pid = c.Pid
 	case postmaster.ReleaseSlot:
 		d.slots.slot[c.Slot].inUse = false
+	case postmaster.RestoreSlot:
+		s := &d.slots.slot[c.Slot]
+		*s = fakeSlot{inUse: true, terminate: s.terminate, pid: c.Pid, generation: c.Generation, worker: c.Worker}
 	case postmaster.Reinitialize:
 		clear(d.slots.slot)
 	}

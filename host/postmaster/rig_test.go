@@ -165,6 +165,8 @@ func show(cmd postmaster.Command) string {
 		return fmt.Sprintf("init slot %d: %s", c.Slot, c.Worker.Name)
 	case postmaster.SetSlotPid:
 		return fmt.Sprintf("slot %d: pid %d", c.Slot, c.Pid)
+	case postmaster.RestoreSlot:
+		return fmt.Sprintf("restore slot %d: %s, pid %d", c.Slot, c.Worker.Name, c.Pid)
 	case postmaster.ReleaseSlot:
 		return fmt.Sprintf("release slot %d%s", c.Slot, map[bool]string{true: " (parallel)"}[c.Parallel])
 	case postmaster.Log:

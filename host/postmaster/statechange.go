@@ -1,6 +1,8 @@
 package postmaster
 
 import (
+	"time"
+
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
@@ -12,30 +14,64 @@ func (ev SlotsChanged) apply(m *Machine) {
 	}
 }
 
+// lookEvery is how often the slots are looked at though nobody says that they
+// have changed: whoever writes garbage need not ring the alarm, and may wipe out
+// the reason why somebody else has.
+const lookEvery = time.Minute
+
 // backgroundWorkerStateChange notices what children did to the slots. It
 // mirrors BackgroundWorkerStateChange: nothing it reads may be taken for
 // granted, and each slot is looked at once, whatever it holds.
 func (m *Machine) backgroundWorkerStateChange() {
+	m.lookAt = m.now.Add(lookEvery)
 	slots := m.cfg.Slots
 	if total := slots.TotalSlots(); total != int64(slots.Len()) {
 		m.logf(elog.Log, "inconsistent background worker state (\"max_worker_processes\"=%d, total slots=%d)", slots.Len(), total)
+		m.emit(RestoreHeader{}) // for the next time
 		return
 	}
 	for i := range slots.Len() {
 		switch w := m.bySlot[i]; {
-		case !slots.InUse(i):
 		case w != nil:
+			m.noticeIntrusion(w)
 			m.noticeTerminate(w)
-		default:
+		case slots.InUse(i):
 			m.noticeNew(i)
 		}
 	}
 }
 
+// intrusions is how many generations are skipped behind those of a slot that was
+// overwritten: more than anybody can have made of it meanwhile.
+const intrusions = 1 << 32
+
+// noticeIntrusion restores the slot of a worker if it does not say what the
+// postmaster last wrote there. PostgreSQL would go on: the slot of a worker that
+// runs could be given to another one, nobody could end the first any more, and
+// the end of either would free the slot of both. Whoever registered the other one
+// is told, and finds it stopped.
+func (m *Machine) noticeIntrusion(w *worker) {
+	slots := m.cfg.Slots
+	inUse, gen := slots.InUse(w.slot), slots.Generation(w.slot)
+	if inUse && gen == w.gen && slots.Pid(w.slot) == w.slotPid {
+		return
+	}
+	m.emit(Log{elog.New(elog.Log, "", "slot %d of shared memory was overwritten", w.slot).
+		WithDetail("It has been given back to background worker \"%s\".", w.def.Name)})
+	notify := 0
+	if gen != w.gen {
+		notify = slots.Descriptor(w.slot).NotifyPid
+	}
+	w.intruded = true
+	m.touch(w) // the report may be garbage, too
+	m.emit(RestoreSlot{Slot: w.slot, Worker: w.def, Generation: w.gen, Pid: w.slotPid})
+	m.notify(notify)
+}
+
 // noticeTerminate looks at the only thing that may change about a worker once
 // it is known.
 func (m *Machine) noticeTerminate(w *worker) {
-	if w.terminate || !m.cfg.Slots.Terminate(w.slot) {
+	if w.terminate || !m.cfg.Slots.Terminate(w.slot, w.gen) {
 		return
 	}
 	w.terminate = true
@@ -50,15 +86,15 @@ func (m *Machine) noticeTerminate(w *worker) {
 
 // noticeNew registers what a slot holds, or gives the slot back.
 func (m *Machine) noticeNew(slot int) {
-	def := m.cfg.Slots.Descriptor(slot)
+	def, gen := m.cfg.Slots.Descriptor(slot), m.cfg.Slots.Generation(slot)
 	switch {
-	case m.phase >= phaseWaitWorkers, m.cfg.Slots.Terminate(slot):
+	case m.phase >= phaseWaitWorkers, m.cfg.Slots.Terminate(slot, gen):
 		m.refuse(slot, &def)
 	case !m.plausible(def):
 		m.logf(elog.Log, "invalid background worker registration in slot %d", slot)
 		m.refuse(slot, &def)
 	default:
-		m.register(slot, def)
+		m.register(slot, gen, def)
 	}
 }
 
@@ -82,11 +118,14 @@ func (m *Machine) refuse(slot int, def *plugins.BackgroundWorker) {
 	m.notify(def.NotifyPid)
 }
 
-func (m *Machine) register(slot int, def plugins.BackgroundWorker) {
+func (m *Machine) register(slot int, gen uint64, def plugins.BackgroundWorker) {
 	if !m.isLive(def.NotifyPid) {
 		m.logf(elog.Debug1, "worker notification PID %d is not valid", def.NotifyPid)
 		def.NotifyPid = 0
 	}
 	m.logf(elog.Debug1, "registering background worker \"%s\"", def.Name)
-	m.push(&worker{def: def, slot: slot})
+	m.push(&worker{def: def, slot: slot, gen: gen})
+	if m.cfg.Slots.Pid(slot) != shmem.InvalidPid { // it was restored, and released, while it was being claimed
+		m.emit(SetSlotPid{Slot: slot, Pid: shmem.InvalidPid})
+	}
 }

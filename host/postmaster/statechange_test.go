@@ -1,8 +1,10 @@
 package postmaster_test
 
 import (
+	"fmt"
 	"math"
 	"testing"
+	"time"
 
 	"github.com/pgexthost/pgexthost/host/postmaster"
 	"github.com/pgexthost/pgexthost/plugins"
@@ -176,12 +178,18 @@ func TestSpec3TerminateOfAnUnknownSlot(t *testing.T) {
 	}
 }
 
-// SPEC 3: a slot-count mismatch is logged, and nothing else happens.
+// SPEC 3: a slot-count mismatch is logged, and nothing else happens, but that the
+// count is put right for the next look.
 func TestSpec3SlotCountMismatch(t *testing.T) {
 	r := newRig(t)
 	r.slots.total = 1 << 40
 	r.register(named("w"))
-	r.want(`LOG: inconsistent background worker state ("max_worker_processes"=8, total slots=1099511627776)`)
+	r.want(`LOG: inconsistent background worker state ("max_worker_processes"=8, total slots=1099511627776)`, "RestoreHeader{}")
+	r.slots.total = 8
+	r.pass(time.Minute)
+	if _, registered := r.byName["w"]; !registered {
+		t.Error("the registration is lost")
+	}
 }
 
 // SPEC 3: no content of shared memory may crash the postmaster, block it or
@@ -209,19 +217,68 @@ func TestSpec3GarbageInASlotIsRefused(t *testing.T) {
 	}
 }
 
-// SPEC 3: a slot that loses its in_use mark behind the postmaster's back is a
-// matter of whoever did that.
-func TestSpec3ASlotMadeFreeByAChildChangesNothing(t *testing.T) {
-	r := newRig(t, named("w"))
-	r.started("w")
-	r.slots.slot[0].inUse = false
-	r.slots.slot[0].terminate = true
+// SPEC 3: no content of shared memory costs the host its workers. What was taken
+// from one is given back, and whoever took it finds a stale handle.
+func TestSpec3ASlotThatGarbageHasMadeFreeIsGivenBack(t *testing.T) {
+	const overwritten = `LOG: slot 0 of shared memory was overwritten | It has been given back to background worker "w".`
+	for name, damage := range map[string]func(*fakeSlot){
+		"free": func(s *fakeSlot) { s.inUse = false }, "another generation": func(s *fakeSlot) { s.generation = 99 },
+		"another pid": func(s *fakeSlot) { s.pid = 1 }, "zeros": func(s *fakeSlot) { *s = fakeSlot{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.register(named("w"))
+			pid := r.started("w")
+			r.trace = nil
+			damage(&r.slots.slot[0])
+			r.step(postmaster.SlotsChanged{})
+			r.want(overwritten, fmt.Sprintf("restore slot 0: w, pid %d", pid))
+			r.step(postmaster.SlotsChanged{})
+			r.want()
+		})
+	}
+}
+
+func TestSpec3WhoTookASlotThatWasNotFreeIsToldAndHasNoWorker(t *testing.T) {
+	r := newRig(t, named("boss"))
+	boss := r.started("boss")
+	slot := r.register(named("w", restart(never)))
+	w := r.started("w")
 	r.trace = nil
-	r.m.Step(r.now, postmaster.SlotsChanged{})
-	r.want()
-	r.slots.slot[0].inUse = true
+	r.slots.slot[slot].inUse = false
+	if r.slots.claim(named("intruder", notifying(boss))) != slot {
+		t.Fatal("it should have taken w's slot")
+	}
+	intruders := r.slots.slot[slot].generation
+	r.slots.slot[slot].terminate = true // by w's handle, or by the intruder's
 	r.step(postmaster.SlotsChanged{})
-	r.want("SIGTERM to 102")
+	r.want(`LOG: slot 1 of shared memory was overwritten | It has been given back to background worker "w".`,
+		fmt.Sprintf("restore slot 1: w, pid %d", w), fmt.Sprint("notify ", boss))
+	r.slots.slot[slot].terminate = false
+	r.exit("w", code(0))
+	r.register(named("heir"))
+	if got := r.slots.slot[slot]; got.worker.Name != "heir" || got.generation <= intruders {
+		t.Errorf("got %+v: the intruder's handle, of generation %d, may be another worker's one day", got, intruders)
+	}
+}
+
+// Nobody need say that he writes garbage.
+func TestTheSlotsAreLookedAtOnceAMinute(t *testing.T) {
+	r := newRig(t, named("w"))
+	pid := r.started("w")
+	r.trace = nil
+	r.slots.slot[0].inUse = false
+	r.slots.claim(named("silent")) // takes the slot, and nobody hears of it
+	r.slots.claim(named("too"))
+	r.now = r.now.Add(time.Minute - 1)
+	if cmds := r.m.Step(r.now, postmaster.Tick{}); len(cmds) > 0 {
+		t.Errorf("got %v", cmds)
+	}
+	r.wantWake(1)
+	r.pass(1)
+	r.want(`LOG: slot 0 of shared memory was overwritten | It has been given back to background worker "w".`,
+		fmt.Sprintf("restore slot 0: w, pid %d", pid), "DEBUG1: worker notification PID 0 is not valid",
+		`DEBUG1: registering background worker "too"`, `DEBUG1: starting background worker process "too"`, "spawn too, slot 1")
 }
 
 func TestSlotsChangedBeforeStartedIsIgnored(t *testing.T) {

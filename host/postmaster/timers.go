@@ -7,7 +7,7 @@ const longestSleep = 60 * time.Second
 
 // NextWake returns when to deliver [Tick] at the latest if nothing else
 // happens. That is never more than a minute after the last step, and never
-// before it, because each step does all that is due. There is none before the
+// before it, because each step does all that is due, or has it done at once. There is none before the
 // first step and after [Exit]. Mirrors DetermineSleepTime.
 func (m *Machine) NextWake() (t time.Time, ok bool) {
 	if m.now.IsZero() || m.phase == phaseExited {
@@ -19,7 +19,10 @@ func (m *Machine) NextWake() (t time.Time, ok bool) {
 			wake = at
 		}
 	}
-	for _, at := range [...]time.Time{m.killAt, m.lockFileAt, m.stop.reportAt} {
+	if isOver(m.lookAt, m.now) {
+		return m.now, true // only a Tick looks
+	}
+	for _, at := range [...]time.Time{m.killAt, m.lockFileAt, m.lookAt, m.stop.reportAt} {
 		if !at.IsZero() {
 			sooner(at)
 		}

@@ -14,6 +14,8 @@ import (
 type worker struct {
 	def       plugins.BackgroundWorker
 	slot      int
+	gen       uint64 // of the slot, while the worker has it
+	intruded  bool   // others may have handles of the slot with later generations
 	static    bool
 	child     *child // nil: no process, and none being started
 	slotPid   int    // what the slot says, from our own memory
@@ -79,7 +81,11 @@ func (m *Machine) push(w *worker) {
 // waits for it, afterwards. Mirrors ForgetBackgroundWorker.
 func (m *Machine) forget(w *worker) {
 	m.emit(Bury{Worker: w.def, Report: w.currentReport()})
-	m.emit(ReleaseSlot{Slot: w.slot, Parallel: w.def.Flags&plugins.ClassParallel != 0})
+	release := ReleaseSlot{Slot: w.slot, Parallel: w.def.Flags&plugins.ClassParallel != 0}
+	if w.intruded {
+		release.Generation = w.gen + intrusions
+	}
+	m.emit(release)
 	m.logf(elog.Debug1, "unregistering background worker \"%s\"", w.def.Name)
 	delete(m.bySlot, w.slot)
 	i := slices.Index(m.workers, w)

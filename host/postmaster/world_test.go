@@ -16,6 +16,7 @@ type fakeSlots struct {
 type fakeSlot struct {
 	inUse, terminate bool
 	pid              int
+	generation       uint64
 	worker           plugins.BackgroundWorker
 }
 
@@ -23,10 +24,14 @@ func newFakeSlots(n int) *fakeSlots {
 	return &fakeSlots{total: int64(n), slot: make([]fakeSlot, n)}
 }
 
-func (s *fakeSlots) Len() int                                  { return len(s.slot) }
-func (s *fakeSlots) TotalSlots() int64                         { return s.total }
-func (s *fakeSlots) InUse(i int) bool                          { return s.slot[i].inUse }
-func (s *fakeSlots) Terminate(i int) bool                      { return s.slot[i].terminate }
+func (s *fakeSlots) Len() int          { return len(s.slot) }
+func (s *fakeSlots) TotalSlots() int64 { return s.total }
+func (s *fakeSlots) InUse(i int) bool  { return s.slot[i].inUse }
+func (s *fakeSlots) Terminate(i int, gen uint64) bool {
+	return s.slot[i].terminate && s.slot[i].generation == gen
+}
+func (s *fakeSlots) Pid(i int) int                             { return s.slot[i].pid }
+func (s *fakeSlots) Generation(i int) uint64                   { return s.slot[i].generation }
 func (s *fakeSlots) Descriptor(i int) plugins.BackgroundWorker { return s.slot[i].worker }
 
 // claim mirrors RegisterDynamicBackgroundWorker. It returns -1 if no slot is
@@ -34,7 +39,7 @@ func (s *fakeSlots) Descriptor(i int) plugins.BackgroundWorker { return s.slot[i
 func (s *fakeSlots) claim(w plugins.BackgroundWorker) int {
 	for i := range s.slot {
 		if !s.slot[i].inUse {
-			s.slot[i] = fakeSlot{inUse: true, pid: -1, worker: w}
+			s.slot[i] = fakeSlot{inUse: true, pid: -1, generation: s.slot[i].generation + 1, worker: w}
 			return i
 		}
 	}
@@ -108,6 +113,9 @@ func (w *world) run(cmd postmaster.Command) {
 			w.problem("%s, in use %v, pid %d", show(c), s.inUse, s.pid)
 		}
 		w.slots.slot[c.Slot].inUse = false
+		w.slots.slot[c.Slot].generation = max(c.Generation, w.slots.slot[c.Slot].generation)
+	case postmaster.RestoreSlot:
+		w.slots.slot[c.Slot] = fakeSlot{inUse: true, terminate: w.slots.slot[c.Slot].terminate, pid: c.Pid, generation: c.Generation, worker: c.Worker}
 	case postmaster.Reinitialize:
 		if len(w.children) > 0 {
 			w.problem("%s with %d children", show(c), len(w.children))

@@ -15,6 +15,7 @@ import (
 // the head of the list.
 func (m *Model) Begin() {
 	m.begun = true
+	m.lookAt = m.now.Add(time.Minute)
 	for _, w := range m.Workers {
 		w.report.Registered = m.now
 	}
@@ -23,7 +24,7 @@ func (m *Model) Begin() {
 
 func (m *Model) handOutSlots() {
 	for i, w := range m.newestFirst() {
-		w.Slot = i
+		w.Slot, w.pid = i, -1
 		m.Slots[i] = Slot{InUse: true, Pid: -1, Worker: w.Def}
 		m.do(fmt.Sprintf("init slot %d: %s", i, w.Def.Name), "start", w.chain())
 	}
@@ -31,20 +32,33 @@ func (m *Model) handOutSlots() {
 
 // Change is the news that children wrote to the slots (SPEC 3).
 func (m *Model) Change() {
+	m.lookAt = m.now.Add(time.Minute)
 	if m.Total != int64(len(m.Slots)) {
 		m.log(`inconsistent background worker state ("max_worker_processes"=%d, total slots=%d)`, len(m.Slots), m.Total)
+		m.do("RestoreHeader{}", "log")
 		return
 	}
 	for i := range m.Slots {
 		s, w := m.Slots[i], m.inSlot(i)
+		if w != nil && (!s.InUse || s.Pid != w.pid) {
+			m.restore(w)
+		}
 		switch {
-		case !s.InUse, w != nil && (w.terminate || !s.Terminate):
+		case w == nil && !s.InUse, w != nil && (w.terminate || !s.Terminate):
 		case w != nil:
 			m.terminateWorker(w)
 		default:
 			m.takeOver(i, s)
 		}
 	}
+}
+
+// restore gives a worker back the slot that garbage has taken from it.
+func (m *Model) restore(w *Worker) {
+	s := &m.Slots[w.Slot]
+	s.InUse, s.Pid, s.Worker = true, w.pid, w.Def
+	m.log("slot %d of shared memory was overwritten | It has been given back to background worker %q.", w.Slot, w.Def.Name)
+	m.do(fmt.Sprintf("restore slot %d: %s, pid %d", w.Slot, w.Def.Name, w.pid), w.chain())
 }
 
 func (m *Model) terminateWorker(w *Worker) {
@@ -85,7 +99,7 @@ func (m *Model) takeOver(i int, s Slot) {
 		m.notify(i, m.living(d.NotifyPid))
 		return
 	}
-	w := &Worker{Def: d, Slot: i, unstarted: true, waiter: m.living(d.NotifyPid)}
+	w := &Worker{Def: d, Slot: i, unstarted: true, pid: -1, waiter: m.living(d.NotifyPid)}
 	if w.waiter == nil {
 		m.debug(w, "worker notification PID %d is not valid", d.NotifyPid)
 	}
@@ -231,6 +245,9 @@ func (m *Model) LockFileLost() {
 
 // Tick is the passing of time.
 func (m *Model) Tick() {
+	if m.passed(m.lookAt) {
+		m.Change()
+	}
 	for _, p := range m.Processes {
 		if p.Worker != nil && p.Pid == 0 {
 			return // a pass is under way

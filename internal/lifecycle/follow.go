@@ -306,6 +306,10 @@ func (m *Model) NextWake() time.Time {
 	due(m.killAt)
 	due(m.sayAt)
 	due(m.lockFileAt)
+	if m.passed(m.lookAt) {
+		return m.now
+	}
+	due(m.lookAt)
 	due(m.stopDeadline())
 	if !m.Running() {
 		return wake

@@ -35,6 +35,7 @@ type Worker struct {
 	process   *Process // or nil
 	unstarted bool     // its slot has said -1 since it was registered
 	terminate bool
+	pid       int      // what its slot should say
 	waiter    *Process // to be notified, or nil
 
 	crashedAt    time.Time // zero: it did not crash
@@ -79,6 +80,7 @@ type Model struct {
 	killed     bool      // it has come
 	sayAt      time.Time // when to say who is waited for
 	lockFileAt time.Time // when to look at the lock file
+	lookAt     time.Time // when to look at the slots without being told to
 	status     string
 
 	starts   int  // of this pass
@@ -202,7 +204,7 @@ func (m *Model) living(pid int) *Process {
 
 // publish writes the pid of a worker to its slot.
 func (m *Model) publish(w *Worker, pid int) {
-	w.unstarted = false
+	w.unstarted, w.pid = false, pid
 	m.setPid(w.Slot, pid)
 }
 
