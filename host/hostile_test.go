@@ -35,10 +35,10 @@ func TestNoContentOfSharedMemoryMisleadsTheHost(t *testing.T) {
 		rounds = 2500
 	}
 	for seed := range uint64(4) {
-		for scope, spare := range map[postmaster.CrashScope]bool{postmaster.CrashScopeAuto: true, postmaster.CrashScopeCluster: true, postmaster.CrashScopeWorker: false} {
+		for _, scope := range []postmaster.CrashScope{postmaster.CrashScopeAuto, postmaster.CrashScopeCluster, postmaster.CrashScopeWorker} {
 			t.Run(fmt.Sprintf("seed %d, scope %d", seed, scope), func(t *testing.T) {
 				t.Parallel()
-				r := newHostileRig(t, seed, scope, spare)
+				r := newHostileRig(t, seed, scope)
 				for range rounds {
 					r.round()
 				}
@@ -64,7 +64,6 @@ type hostileRig struct {
 	now   time.Time
 	pids  int
 	ended bool
-	spare bool // nobody asks for the end of a worker
 
 	asked map[postmaster.ChildID]*process // whose start is not answered
 	names map[postmaster.ChildID]string   // of the workers
@@ -74,7 +73,7 @@ type hostileRig struct {
 	garbler *hostile.Garbler
 }
 
-func newHostileRig(t *testing.T, seed uint64, scope postmaster.CrashScope, spare bool) *hostileRig {
+func newHostileRig(t *testing.T, seed uint64, scope postmaster.CrashScope) *hostileRig {
 	t.Helper()
 	h := &host{log: elog.NewLogger(io.Discard), store: guc.NewStore(settings.Definitions()...), events: make(chan any, 64), stopped: make(chan struct{})}
 	if reports := h.store.ApplyStartup(guc.Config{Items: []guc.Item{{Name: settings.MaxWorkerProcesses, Value: strconv.Itoa(hostileSlots)}}}); len(reports) != 0 {
@@ -85,7 +84,7 @@ func newHostileRig(t *testing.T, seed uint64, scope postmaster.CrashScope, spare
 	}
 	h.children = &children{segment: h.segment, alarm: h.alarm, log: h.log, byID: make(map[postmaster.ChildID]*process), records: make([]bool, h.segment.ProcCount())}
 	r := &hostileRig{
-		host: h, t: t, rnd: rand.New(rand.NewPCG(seed, 1)), now: time.Now(), pids: firstFakePid, spare: spare,
+		host: h, t: t, rnd: rand.New(rand.NewPCG(seed, 1)), now: time.Now(), pids: firstFakePid,
 		asked: make(map[postmaster.ChildID]*process), names: make(map[postmaster.ChildID]string), told: make(map[postmaster.ChildID]bool),
 	}
 	var static []plugins.BackgroundWorker
@@ -116,11 +115,6 @@ func (r *hostileRig) garble() {
 	}
 	if r.garbler, err = hostile.New(own, r.alarm, r.rnd.Uint64(), 1, os.Getpid(), os.Getppid(), firstFakePid+1, firstFakePid+2, firstFakePid+9); err != nil {
 		r.t.Fatal(err)
-	}
-	if r.spare {
-		for i := range hostileSlots {
-			r.garbler.Spare(i)
-		}
 	}
 }
 
@@ -263,7 +257,7 @@ func (r *hostileRig) do(cmd postmaster.Command) {
 		}
 		return
 	case postmaster.SetSlotPid:
-		if inRange(cmd.Slot); cmd.Pid != shmem.DeadPid && !r.isOurs(cmd.Pid) {
+		if inRange(cmd.Slot); cmd.Pid > shmem.DeadPid && !r.isOurs(cmd.Pid) {
 			r.t.Fatalf("%+v: that is none of our children", cmd)
 		}
 	case postmaster.InitSlot:
@@ -272,6 +266,10 @@ func (r *hostileRig) do(cmd postmaster.Command) {
 		inRange(cmd.Slot)
 	case postmaster.SetReport:
 		inRange(cmd.Slot)
+	case postmaster.RestoreSlot:
+		if inRange(cmd.Slot); cmd.Pid > 0 && !r.isOurs(cmd.Pid) {
+			r.t.Fatalf("%+v: that is none of our children", cmd)
+		}
 	case postmaster.Log:
 		if bytes.IndexByte([]byte(cmd.Message), 0) >= 0 || len(cmd.Message) > 4096 {
 			r.t.Fatalf("it logs %q", cmd.Message)
@@ -338,7 +336,7 @@ func (r *hostileRig) end() {
 		running[r.names[id]]++
 	}
 	for i := range hostileStatic {
-		if n := running[fmt.Sprint("static ", i)]; r.spare && n != 1 {
+		if n := running[fmt.Sprint("static ", i)]; n != 1 {
 			r.t.Errorf("static worker %d has %d processes", i, n)
 		}
 	}

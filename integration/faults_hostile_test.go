@@ -21,7 +21,6 @@ import (
 type garbling struct {
 	Rounds int64
 	Seed   uint64
-	Spare  bool  // it asks for the end of no worker; else of all but itself
 	Pids   []int // of processes that are none of the host's children
 }
 
@@ -75,27 +74,11 @@ func newGarbler(w *plugins.Worker, g garbling, salt uint64) (*hostile.Garbler, e
 	if err != nil {
 		return nil, err
 	}
-	slots, own := segment.BackendSlots(w.Pid()), -1
-	for i := range slots.Len() {
-		if info, ok := slots.Info(i); ok && info.Pid == w.Pid() {
-			own = i
-		}
-	}
-	garbler, err := hostile.New(segment, shmem.InheritAlarm(os.NewFile(uintptr(fd), "alarm")), g.Seed+salt+uint64(w.Pid()), g.Pids...)
-	if err != nil {
-		return nil, err
-	}
-	for i := range slots.Len() {
-		if g.Spare || own < 0 || i == own {
-			garbler.Spare(i)
-		}
-	}
-	return garbler, nil
+	return hostile.New(segment, shmem.InheritAlarm(os.NewFile(uintptr(fd), "alarm")), g.Seed+salt+uint64(w.Pid()), g.Pids...)
 }
 
-// registrar registers other workers, whatever comes of it; without a MainArg it
-// terminates them, too. In a slot that garbage has made look free, that is the
-// end of the worker that the host has there.
+// registrar registers other workers and terminates them, whatever comes of it. In
+// a slot that garbage has made look free, another worker runs.
 func registrar(ctx context.Context, w *plugins.Worker) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -107,9 +90,7 @@ func registrar(ctx context.Context, w *plugins.Worker) error {
 			_, _, _ = w.GetBackgroundWorkerPid(handle)
 			_, _ = w.GetBackgroundWorkerTypeByPid(w.Pid())
 			w.ReportActivity(plugins.StateRunning, strings.Repeat("x", 2000))
-			if w.Entry().MainArg == 0 {
-				_ = w.TerminateBackgroundWorker(handle)
-			}
+			_ = w.TerminateBackgroundWorker(handle)
 		}
 		select {
 		case <-tick.C:

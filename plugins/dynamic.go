@@ -73,6 +73,9 @@ func (w *Worker) RegisterDynamicBackgroundWorker(worker BackgroundWorker) (Handl
 	return Handle{incarnation: w.segment.Incarnation(), slot: uint32(slot), generation: generation}, nil
 }
 
+// The slots know of this flag, too.
+var _ = [1]struct{}{}[ClassParallel-shmem.ParallelFlag]
+
 func (w *Worker) claim(worker BackgroundWorker) (slot int, generation uint64, err error) {
 	limit := w.settings.store.Int(settings.MaxParallelWorkers)
 	w.critical.Lock()

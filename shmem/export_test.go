@@ -13,6 +13,9 @@ func SetParallelCounters(s *Segment, n uint32) {
 // SetSlotLock overwrites the slot lock.
 func SetSlotLock(s *Segment, word uint32) { s.head.slotLock.Store(word) }
 
+// SetTerminate overwrites slot 0's terminate word.
+func SetTerminate(s *Segment, word uint64) { s.slots[0].terminate.Store(word) }
+
 // MakeOdd overwrites the change counts of slot 0's report and of record 0.
 func MakeOdd(s *Segment) {
 	s.slots[0].report.changeCount.Store(7)

@@ -82,8 +82,9 @@ func storesOutOfOrder() []mutation {
 		}, changeClaim)
 	terminate := reorderings("RequestTermination", []string{"terminate.Store", "unlock", "pmSignals.Store", "Ring"},
 		map[string]string{"terminate.Store": lostEnd, "pmSignals.Store": lostEnd}, unlocking, change(opTerminate))
+	// That the counters say too much refuses nobody, so the release may come first.
 	retire := reorderings("exit", []string{"SetPid", "parallelTerminate.Add", "inUse.Store", "Notify"},
-		map[string]string{"SetPid": wrongStatus, "parallelTerminate.Add": wrongCount, "inUse.Store": slotTaken},
+		map[string]string{"SetPid": wrongStatus, "inUse.Store": slotTaken},
 		func(delayed, behind string) bool { return delayed == "SetPid" && behind == "parallelTerminate.Add" }, // both before in_use
 		func(m *model, f func(program) program) { m.retire = f(m.retire) })
 	report := []string{"SetPid", "Notify"}
@@ -195,8 +196,10 @@ func TestTheModelTellsWrongProtocolsFromRightOnes(t *testing.T) {
 			case mu.found != "": // soon
 			case underRace:
 				t.Skip("a whole search, and nothing to find for the race detector")
-			case !strings.HasPrefix(mu.name, "Terminating"): // the next two worlds are those of waits
+			case strings.HasPrefix(mu.name, "RequestTermination"):
 				worlds = append(worlds[:3], late)
+			case !strings.HasPrefix(mu.name, "Terminating"): // the next two worlds are those of waits
+				worlds = worlds[:3]
 			}
 			for _, w := range worlds {
 				m := newModel(w)

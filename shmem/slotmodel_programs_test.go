@@ -91,6 +91,9 @@ var signalSteps = program{
 	store("Ring", func(s *state, _ *modelBackend) { s.ring = 1 }),
 }
 
+// counting is what a claim's val is from while it counts parallel workers.
+const counting = 100
+
 // claimProgram is BackendSlots.Claim and the waking of the postmaster.
 func claimProgram() program {
 	look := func(i uint8) step {
@@ -108,13 +111,36 @@ func claimProgram() program {
 			return advance, ""
 		}}
 	}
+	// sure becomes true if at no moment of the count there are too many.
+	recount := func(i uint8) step {
+		return step{name: fmt.Sprintf("inUse.Load %d again", i), do: func(s *state, b int) (next, string) {
+			be := &s.backend[b]
+			be.sure = s.parallel(s.holds) < parallelCap && (i == 0 || be.sure)
+			if slot := s.slot[i]; be.val >= counting && slot.inUse != 0 && s.of(slot.rest).parallel {
+				be.val++
+			}
+			return advance, ""
+		}}
+	}
 	return append(program{
 		lockStep,
 		{name: "parallelRegister.Load parallelTerminate.Load", do: func(s *state, b int) (next, string) {
-			if s.backend[b].op == opClaim || s.count() < parallelCap {
-				return advance, ""
+			be := &s.backend[b]
+			if be.op == opClaimParallel && s.count() >= parallelCap {
+				be.val = counting
+			} else {
+				be.pc += modelSlots // nothing is counted
 			}
-			if s.parallel(s.holds) < parallelCap {
+			return advance, ""
+		}},
+		recount(0), recount(1),
+		{name: "cap", local: true, do: func(s *state, b int) (next, string) {
+			be := &s.backend[b]
+			switch {
+			case be.val < counting+parallelCap:
+				be.val = 0
+				return advance, ""
+			case be.sure:
 				return failing, "cap: a worker was refused, and not that many are there"
 			}
 			return failing, ""

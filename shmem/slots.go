@@ -197,7 +197,7 @@ func (b BackendSlots) Claim(d Descriptor, parallel bool, maxParallel uint32) (in
 	defer b.unlock()
 	// The postmaster raises the second counter at any moment. To miss that is to
 	// have come a moment earlier.
-	if parallel && b.head.parallelRegister.Load()-b.head.parallelTerminate.Load() >= maxParallel {
+	if parallel && b.head.parallelRegister.Load()-b.head.parallelTerminate.Load() >= maxParallel && b.parallelInUse() >= maxParallel {
 		return 0, 0, ErrParallelLimit
 	}
 	for i := range b.slots {
@@ -220,6 +220,22 @@ func (b BackendSlots) Claim(d Descriptor, parallel bool, maxParallel uint32) (in
 		return i, generation, nil
 	}
 	return 0, 0, ErrNoFreeSlot
+}
+
+// ParallelFlag is the flag of a registration that makes its worker parallel
+// (BGWORKER_CLASS_PARALLEL).
+const ParallelFlag = 0x10
+
+// parallelInUse counts the parallel workers, under the slot lock. The counters
+// are right unless somebody has overwritten one of them; so nobody is refused on
+// their word alone. In PostgreSQL, none would be registered ever again.
+func (b BackendSlots) parallelInUse() (n uint32) {
+	for i := range b.slots {
+		if s := &b.slots[i]; s.inUse.Load() != 0 && s.worker.flags&ParallelFlag != 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // Pid returns the status of the worker behind slot index and generation, and

@@ -81,7 +81,11 @@ func TestParallelWorkersAreCapped(t *testing.T) {
 		shmem.SetParallelCounters(s, start)
 		pm, be := s.PostmasterSlots(), s.BackendSlots(os.Getpid())
 		claim := func(parallel bool) error {
-			_, _, err := be.Claim(shmem.Descriptor{}, parallel, 2)
+			d := shmem.Descriptor{}
+			if parallel {
+				d.Flags = shmem.ParallelFlag
+			}
+			_, _, err := be.Claim(d, parallel, 2)
 			return err
 		}
 		for i := range 2 {
@@ -101,6 +105,75 @@ func TestParallelWorkersAreCapped(t *testing.T) {
 		}
 		if err := claim(true); !errors.Is(err, shmem.ErrParallelLimit) {
 			t.Fatalf("from %d: the cap did not hold again: %v", start, err)
+		}
+	}
+}
+
+// In PostgreSQL, counters that garbage has driven apart are the end of all parallel
+// workers, until the next crash.
+func TestGarbageInTheCountersOfParallelWorkersRefusesNobody(t *testing.T) {
+	s, _ := newSegment(t, 8, 1)
+	be := s.BackendSlots(os.Getpid())
+	s.PostmasterSlots().Init(3, shmem.Descriptor{})
+	s.PostmasterSlots().Release(3, true) // one more than was registered
+	for i := range 2 {
+		if _, _, err := be.Claim(shmem.Descriptor{Flags: shmem.ParallelFlag}, true, 2); err != nil {
+			t.Fatalf("worker %d: %v", i, err)
+		}
+	}
+	s.PostmasterSlots().Init(2, shmem.Descriptor{})
+	s.PostmasterSlots().Release(2, true) // and one more: the difference is 2^32-1 or so
+	s.PostmasterSlots().Init(2, shmem.Descriptor{})
+	s.PostmasterSlots().Release(2, true)
+	if _, _, err := be.Claim(shmem.Descriptor{Flags: shmem.ParallelFlag}, true, 2); !errors.Is(err, shmem.ErrParallelLimit) {
+		t.Errorf("got %v: there are two", err)
+	}
+}
+
+func TestASlotIsRestoredUnderWhoeverTookIt(t *testing.T) {
+	s, _ := newSegment(t, 1, 1)
+	pm, be := s.PostmasterSlots(), s.BackendSlots(os.Getpid())
+	slot, own, _ := be.Claim(shmem.Descriptor{Name: "own"}, false, 0)
+	pm.SetPid(slot, 4711)
+	pm.Release(slot, false) // garbage
+	_, intruders, err := be.Claim(shmem.Descriptor{Name: "intruder"}, false, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pm.Restore(slot, own, 4711, shmem.Descriptor{Name: "own"})
+	if status, pid, _ := be.Pid(slot, own); status != shmem.HandleStarted || pid != 4711 {
+		t.Errorf("its own handle: got %v, %d", status, pid)
+	}
+	if info, ok := be.Info(slot); !ok || info.Worker.Name != "own" {
+		t.Errorf("got %+v", info)
+	}
+	wantNobody := func() {
+		t.Helper()
+		if status, _, _ := be.Pid(slot, intruders); status != shmem.HandleStopped {
+			t.Errorf("the intruder's handle: got %v", status)
+		}
+		if asked, _ := be.RequestTermination(slot, intruders); asked {
+			t.Error("the intruder's handle ends another worker")
+		}
+	}
+	wantNobody()
+	pm.Skip(slot, own+1000)
+	pm.Release(slot, false)
+	if _, heirs, _ := be.Claim(shmem.Descriptor{Name: "heir"}, false, 0); heirs != own+1001 {
+		t.Errorf("the next one has generation %d", heirs)
+	}
+	wantNobody()
+}
+
+// A request for the end of a worker can't be come by without wanting it.
+func TestNoGarbageEndsAWorker(t *testing.T) {
+	s, _ := newSegment(t, 1, 1)
+	pm := s.PostmasterSlots()
+	pm.Init(0, shmem.Descriptor{})
+	for _, word := range []uint64{0, 1, 2, math.MaxUint64, 1 << 63, 0x4141414141414141, s.Incarnation()} {
+		shmem.SetTerminate(s, word)
+		if pm.Terminate(0, 0) && word != s.Incarnation() { // one incarnation of two has the highest bit set
+			t.Errorf("%#x ends it", word)
 		}
 	}
 }

@@ -27,6 +27,7 @@ const (
 	totalSlots = "total slots"
 	slotLock   = "slot lock"
 	terminate  = "terminate"
+	inUse      = "in_use"
 )
 
 // findFields finds out where the fields of a segment are, without knowing its
@@ -76,7 +77,8 @@ func findFields(slots, procs int) (map[string]field, error) {
 	find("notify pid", slots, func(i int) { pm.SetPid(i, shmem.InvalidPid); pm.Init(i, shmem.Descriptor{NotifyPid: 77}) })
 	find(terminate, slots, func(i int) { _, _ = s.BackendSlots(5).RequestTermination(i, 0) })
 	find("change count of a report", slots, func(i int) { pm.SetReport(i, shmem.WorkerReport{}) })
-	find("in_use", slots, func(i int) { pm.Release(i, false) })
+	find("generation", slots, func(i int) { pm.Skip(i, 77) })
+	find(inUse, slots, func(i int) { pm.Release(i, false) })
 	find(slotLock, 1, func(int) { s.BackendSlots(5).Lock() })
 	find("server state", 1, func(int) { s.SetServerState(alarm, shmem.ServerStandby, time.Time{}) })
 	s.TakePostmasterSignal(shmem.PMSignalServerState)

@@ -20,7 +20,6 @@ type Garbler struct {
 	mem     []byte
 	rnd     *rand.Rand
 	pids    []int
-	spared  map[int]bool // offsets of words that are left alone
 	fields  map[string]field
 	names   []string // of the fields, in a fixed order
 }
@@ -33,7 +32,7 @@ func New(segment *shmem.Segment, alarm *shmem.Alarm, seed uint64, pids ...int) (
 		return nil, err
 	}
 	rnd := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // it has to be repeatable
-	g := &Garbler{segment: segment, alarm: alarm, mem: mem, rnd: rnd, pids: pids, spared: make(map[int]bool)}
+	g := &Garbler{segment: segment, alarm: alarm, mem: mem, rnd: rnd, pids: pids}
 	slots := segment.PostmasterSlots().Len()
 	if g.fields, err = findFields(slots, segment.ProcCount()); err != nil {
 		g.Close()
@@ -52,10 +51,6 @@ func (g *Garbler) Close() {
 	_ = g.segment.Close()
 }
 
-// Spare leaves alone what asks for the end of a slot's worker. It is what every
-// child may ask for, so the host could not know that it is garbage.
-func (g *Garbler) Spare(slot int) { g.spared[g.fields[terminate].at(slot)] = true }
-
 // Round overwrites something, mostly everything, and most times has the
 // postmaster look at it. It returns what it did.
 func (g *Garbler) Round() string {
@@ -71,6 +66,7 @@ func (g *Garbler) Round() string {
 		{"words", g.words},
 		{"one word", func() { g.word(g.fields[g.names[g.rnd.IntN(len(g.names))]]) }},
 		{"valid slots", g.validSlots},
+		{"free slots", g.freeSlots},
 		{"strangers", g.strangers},
 	}
 	kind := kinds[g.rnd.IntN(len(kinds))]
@@ -85,11 +81,8 @@ func (g *Garbler) Round() string {
 	return kind.name
 }
 
-// put stores a word, unless it is spared.
 func (g *Garbler) put(offset int, value uint32) {
-	if !g.spared[offset] {
-		binary.NativeEndian.PutUint32(g.mem[offset:], value)
-	}
+	binary.NativeEndian.PutUint32(g.mem[offset:], value)
 }
 
 // span is a part of the segment.
@@ -165,6 +158,17 @@ func (g *Garbler) validSlots() {
 			Flags: g.rnd.Uint32N(32), StartTime: g.rnd.Int32N(4), RestartTime: restart, NotifyPid: int32(g.pid()),
 		})
 		pm.SetPid(i, []int{shmem.InvalidPid, shmem.DeadPid, g.pid()}[g.rnd.IntN(3)])
+	}
+}
+
+// freeSlots makes slots look free, and nothing else, so that whoever registers a
+// worker takes one that runs.
+func (g *Garbler) freeSlots() {
+	f := g.fields[inUse]
+	for i := range f.count {
+		if g.rnd.IntN(2) == 0 {
+			g.put(f.at(i), 0)
+		}
 	}
 }
 
