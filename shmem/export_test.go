@@ -13,6 +13,14 @@ func SetParallelCounters(s *Segment, n uint32) {
 // SetSlotLock overwrites the slot lock.
 func SetSlotLock(s *Segment, word uint32) { s.head.slotLock.Store(word) }
 
+// SlotSize is the size of a slot in the segment.
+const SlotSize = slotSize
+
+// ProcsOffset and TombsOffset say where the parts of a segment are.
+func ProcsOffset(slots int) int { return newGeometry(slots, 1).procsOffset }
+
+func TombsOffset(slots, procs int) int { return newGeometry(slots, procs).tombsOffset }
+
 // SetTerminate overwrites slot 0's terminate word.
 func SetTerminate(s *Segment, word uint64) { s.slots[0].terminate.Store(word) }
 

@@ -8,8 +8,10 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
@@ -75,7 +77,7 @@ func printWorkers(w io.Writer, workers []control.Worker, asJSON bool) error {
 	fmt.Fprint(table, "SLOT\tGEN\tPID\tNAME\tTYPE\tLIBRARY\tFUNCTION\tSTATE\tDATABASE\tWAIT EVENT\tSTARTED\tRESTARTS\tLAST EXIT\tNEXT START\n")
 	for _, r := range workers {
 		fmt.Fprintf(table, "%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n",
-			r.Slot, r.Generation, shownPid(r.Pid), r.Name, r.Type, r.Library, r.Function, r.State, dash(r.Database), dash(r.WaitEvent),
+			r.Slot, r.Generation, shownPid(r.Pid), shown(r.Name), shown(r.Type), shown(r.Library), shown(r.Function), r.State, dash(r.Database), dash(r.WaitEvent),
 			shownTime(r.StartedAt), r.Restarts, dash(r.LastExit), shownTime(r.NextStart))
 	}
 	return table.Flush()
@@ -99,5 +101,17 @@ func dash(text string) string {
 	if text == "" {
 		return "-"
 	}
-	return text
+	return shown(text)
+}
+
+// shown makes text fit for one line of a terminal. Names come out of shared
+// memory: a line break or a tab would forge rows and columns, and an escape
+// sequence more than that.
+func shown(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
 }

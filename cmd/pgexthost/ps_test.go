@@ -144,6 +144,24 @@ func TestLaunchAndTerminate(t *testing.T) {
 	}
 }
 
+// A name may hold anything, and in garbage it does. On a terminal it can neither
+// forge rows and columns nor move the cursor; in JSON it is what it is.
+func TestNamesCannotForgeWhatPsShows(t *testing.T) {
+	d := lister(t)
+	if r := d.control(t, "launch", "nosuch", "thing", "--name", "a\n9\tforged\r\x1b[2J", "--restart", "3600", "--start", "postmaster"); r.code != 0 {
+		t.Fatalf("got %+v", r)
+	}
+	const name = "a?9?forged??[2J"
+	eventually(t, "it to be listed", func() bool { return d.ps(t)["a\n9\tforged\r?[2J"] != nil })
+	r := d.control(t, "ps")
+	r.want(t, 0, " "+name+" ", "")
+	if strings.ContainsAny(r.stdout, "\r\t\x1b") {
+		t.Errorf("got %q", r.stdout)
+	}
+	d.control(t, "why", "a\n9\tforged\r?[2J").want(t, 3, "background worker \""+name+"\"", "")
+	d.control(t, "terminate", "a\n9\tforged\r?[2J").exactly(t, 0, "background worker \""+name+"\" is being unregistered\n", "")
+}
+
 // No slot: static workers that were refused.
 func TestWhyOfAWorkerWithoutASlot(t *testing.T) {
 	d := newHostDir(t)
