@@ -45,6 +45,32 @@ func TestAHostSurvivesHostileSharedMemory(t *testing.T) {
 	}
 }
 
+// A lock that a living sibling holds, or seems to hold, is waited for, as
+// PostgreSQL waits for an LWLock: nobody but itself can tell. But who waits can be
+// terminated.
+func TestAWorkerThatWaitsForALockCanBeTerminated(t *testing.T) {
+	t.Parallel()
+	h := startHost(t, withWorkers(
+		plugins.BackgroundWorker{Name: "holder", FunctionName: "hold_lock", RestartTime: plugins.NeverRestart},
+		plugins.BackgroundWorker{Name: "registrar", FunctionName: "registrar", RestartTime: 1}))
+	h.waitLog(`holder holds the slot lock$`)
+	first := h.workerPid("registrar")
+	if err := unix.Kill(first, unix.SIGKILL); err != nil { // the next one comes when the lock is held
+		t.Fatal(err)
+	}
+	h.eventually("the registrar to come back", func() bool { return h.workerPid("registrar") != first })
+	pid := h.workerPid("registrar")
+	<-time.After(500 * time.Millisecond) // it registers a worker every 20 ms
+	if err := unix.Kill(pid, unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	h.waitLog(fmt.Sprintf(`"registrar" \(PID %d\) exited with exit code 1`, pid))
+	if n := h.count(`terminating any other active server processes`); n != 0 {
+		t.Error("it was taken for a crash inside shared memory")
+	}
+	h.stop()
+}
+
 // victims are the host's own workers.
 var victims = []plugins.BackgroundWorker{
 	{Name: "waiter", FunctionName: "wait", RestartTime: 1},

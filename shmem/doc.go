@@ -20,7 +20,7 @@
 // The life of a slot, where in_use hands the slot over between the two sides:
 //
 //	          Claim (slot lock): descriptor, pid = -1,
-//	          generation+1, terminate = 0, then in_use = 1
+//	          generation+1, then in_use = 1
 //	backends ────────────────────────────────────────────► postmaster
 //	in_use=0                                                in_use=1
 //	   ▲       Release: parallel counter, then in_use = 0      │
@@ -42,8 +42,13 @@
 //     the geometry, and copies what it reads with bounds. No content of the
 //     segment can crash it, block it or make it loop.
 //   - What garbage can do to children ends with it: change counts heal, sleepers
-//     look around unasked, a slot lock that names nobody who can hold it is
-//     broken, and the header is restored before the next child comes.
+//     look around unasked, slots and header are restored by the postmaster, a slot
+//     lock that names nobody who can hold it is broken, and the counters of
+//     parallel workers refuse nobody by themselves.
+//   - A slot lock that names a living child is believed. Whether it is inside, only
+//     its private memory says: all else that could tell is as shared, and as
+//     writable, as the lock. Who waits for it goes on when that child ends, and
+//     can be terminated meanwhile.
 //   - The segment never changes size, and holds no Go pointers. Programs whose
 //     layouts differ in any field refuse to share it.
 package shmem
