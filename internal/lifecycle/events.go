@@ -106,6 +106,9 @@ func (m *Model) takeOver(i int, s Slot) {
 	m.debug(w, "registering background worker %q", d.Name)
 	w.report.Registered = m.now
 	m.Workers = append(m.Workers, w)
+	if s.Pid != -1 { // as nobody registers a worker
+		m.setPid(i, -1)
+	}
 }
 
 // Answer is what became of the request for a process: a pid, or an error.
