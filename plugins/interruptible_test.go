@@ -51,7 +51,7 @@ func TestOnlyInterruptibleWorkersInTheDatabaseAreTerminated(t *testing.T) {
 		t.Errorf("%d workers were terminated", n)
 	}
 	for i, w := range workers {
-		if got := h.Slots.Terminate(i); got != w.want {
+		if got := h.Slots.Terminate(i, 1); got != w.want {
 			t.Errorf("worker %d: terminated is %v", i, got)
 		}
 	}
