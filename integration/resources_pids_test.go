@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -34,17 +35,37 @@ func inOwnPidNamespace(t *testing.T) bool {
 		}
 		return true
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), inNamespace+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
-	out, err := cmd.CombinedOutput()
-	if errors.Is(err, unix.EPERM) {
-		t.Skip("this machine lets us make no PID namespace: ", err)
+	const tries = 10
+	for try := 1; ; try++ {
+		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+		cmd.Env = append(os.Environ(), inNamespace+"=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
+		out, err := cmd.CombinedOutput()
+		if errors.Is(err, unix.EPERM) {
+			t.Skip("this machine lets us make no PID namespace: ", err)
+		}
+		if err == nil || try == tries || !strings.Contains(string(out), pidIsTaken) {
+			if err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+			return false
+		}
 	}
-	if err != nil {
-		t.Errorf("%v\n%s", err, out)
+}
+
+// pidIsTaken is what a test says to be run once more: somebody's thread, which
+// may live for long, has got the pid that it needs.
+const pidIsTaken = "the pid is taken"
+
+// steerTo makes a pid the next one that is given out, unless somebody is faster.
+func steerTo(t *testing.T, pid int) {
+	t.Helper()
+	if exists(fmt.Sprintf("/proc/%d", pid)) {
+		t.Fatal(pidIsTaken)
 	}
-	return false
+	if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(pid-1)), 0); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // takePid starts a process that has a given pid, which must be free, and that
@@ -53,9 +74,7 @@ func takePid(t *testing.T, pid int) *exec.Cmd {
 	t.Helper()
 	const tries = 1000 // others start processes, too
 	for range tries {
-		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(pid-1)), 0); err != nil {
-			t.Fatal(err)
-		}
+		steerTo(t, pid)
 		cmd := exec.Command("sleep", "600")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -161,9 +180,7 @@ func TestAWorkerWithAnEarlierOnesPidIsAnotherWorker(t *testing.T) {
 	listener.FunctionName = "latch"
 	var heir plugins.Handle
 	h.eventually("a worker to get the pid", func() bool {
-		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(goes.pid-1)), 0); err != nil {
-			t.Fatal(err)
-		}
+		steerTo(t, goes.pid)
 		heir = stays.register(listener)
 		if stays.awaitStart(heir) == goes.pid {
 			return true
