@@ -1,229 +1,169 @@
 package integration
 
 import (
-	"context"
-	"fmt"
+	"cmp"
+	"encoding/json"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sys/unix"
 
-	"github.com/pgexthost/pgexthost/connect"
-	"github.com/pgexthost/pgexthost/internal/control"
-	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/integration/benchlib"
 )
 
-// announce tells a datagram socket, which its Extra names, that main has been
-// reached, or with a MainArg that the server has answered. Then it waits.
-func announce(ctx context.Context, w *plugins.Worker) error {
-	if w.Entry().MainArg != 0 {
-		conn, err := connect.InitializeConnection(ctx, w, "", "", 0)
-		if err != nil {
-			return err
-		}
-		var one int
-		if err := conn.QueryRow(ctx, "SELECT 1").Scan(&one); err != nil {
-			return err
-		}
-	}
-	socket, err := net.Dial("unixgram", extraString(w))
-	if err != nil {
-		return err
-	}
-	if _, err := fmt.Fprint(socket, w.Pid()); err != nil {
-		return err
-	}
-	_ = socket.Close()
-	for {
-		if _, err := w.WaitLatch(ctx, waitEvents, 0, plugins.WaitEvent{}); err != nil {
-			return err
-		}
-		w.ResetLatch()
-	}
-}
+// The benchmarks measure a host with worker processes as its users have it: a
+// program of its own, integration/benchhost, since what is linked in decides how
+// fast a process starts, and this test binary links in a lot. Every figure is
+// the median of its run; the floors are taken in the same loop, one beside each
+// operation, so that whatever else the machine does hits both. What to compare
+// from run to run, or from machine to machine, are the ratios. See
+// docs/PERFORMANCE.md.
 
-// bench is a host to measure, and the socket that its workers announce
-// themselves at.
+// runnings are how many workers run beside the one that is measured.
+var runnings = []int{0, 10, 100, 400}
+
+// bench is a host to measure, and the connection to its driver.
 type bench struct {
-	b      *testing.B
-	client *control.Client
-	dir    string
-	socket *net.UnixConn
-	path   string
+	b    *testing.B
+	host *testHost
+	out  *json.Encoder
+	in   *json.Decoder
 }
 
-func newBench(b *testing.B, conninfo string, options ...hostOption) *bench {
+func newBench(b *testing.B) *bench {
 	b.Helper()
-	options = append(options, withFileSettingsOnly(), withSetting("max_worker_processes=1000"), withSetting("shared_preload_libraries=faults"))
-	if conninfo != "" {
-		options = append(options, withServer(conninfo))
-	}
-	h := startHost(b, options...)
-	h.waitLog(`LOG:  extension host is ready$`)
-	if conninfo != "" {
-		h.waitLog(`LOG:  server is accepting read-write connections$`)
-	}
-	path := filepath.Join(shortTempDir(b), "socket")
-	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		b.Fatal(err)
-	}
-	client, err := control.Dial(b.Context(), h.dir)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { client.Close(); _ = socket.Close() })
-	return &bench{b, client, h.dir, socket, path}
-}
-
-func (x *bench) do(r control.Request) {
-	x.b.Helper()
-	client := x.client
-	if r.Wait { // ends the conversation
+	dir := shortTempDir(b)
+	h := startHost(b, withFileSettingsOnly(), fromProgram(benchHost(b)), withServer(sharedServer(b).ConnInfo()),
+		withSetting("max_worker_processes=1000"), withSetting("shared_preload_libraries=bench"), withSetting("bench.dir="+dir))
+	path := filepath.Join(dir, benchlib.DriverSocket)
+	h.eventually("the driver", func() bool { _, err := os.Stat(path); return err == nil })
+	var conn net.Conn
+	h.eventually("the driver to listen", func() (ok bool) {
 		var err error
-		if client, err = control.Dial(x.b.Context(), x.dir); err != nil {
-			x.b.Fatal(err)
-		}
-		defer client.Close()
-	}
-	if _, err := client.Do(x.b.Context(), r); err != nil {
+		conn, err = net.Dial("unix", path)
+		return err == nil
+	})
+	b.Cleanup(func() { _ = conn.Close() })
+	return &bench{b, h, json.NewEncoder(conn), json.NewDecoder(conn)}
+}
+
+// do has the driver do something.
+func (x *bench) do(c benchlib.Command) (a benchlib.Answer) {
+	x.b.Helper()
+	if err := x.out.Encode(c); err != nil {
 		x.b.Fatal(err)
 	}
-}
-
-// launch registers a worker that announces itself.
-func (x *bench) launch(connected bool) {
-	x.b.Helper()
-	l := &control.Launch{Library: "faults", Function: "announce", Name: "w", Extra: x.path}
-	if connected {
-		l.Arg, l.Database, l.Start = 1, true, plugins.StartAtRecoveryFinished
-	}
-	x.do(control.Request{Op: control.OpLaunch, Launch: l})
-}
-
-// heard waits for an announcement and returns the pid.
-func (x *bench) heard() int {
-	x.b.Helper()
-	var text [32]byte
-	n, err := x.socket.Read(text[:])
-	if err != nil {
+	if err := x.in.Decode(&a); err != nil {
 		x.b.Fatal(err)
 	}
-	var pid int
-	_, _ = fmt.Sscan(string(text[:n]), &pid)
-	return pid
+	if a.Error != "" {
+		x.b.Fatal(a.Error)
+	}
+	return a
 }
 
-func (x *bench) terminateAll() {
+// start starts workers that stay.
+func (x *bench) start(workers int, connected bool) (pids []int) {
 	x.b.Helper()
-	x.do(control.Request{Op: control.OpTerminate, Target: "w", Wait: true})
+	for _, w := range x.do(benchlib.Command{Op: benchlib.OpStart, Workers: workers, Connected: connected}).Workers {
+		pids = append(pids, w.Pid)
+	}
+	return pids
 }
 
-// The floor of every launch: an exec of next to nothing.
-func BenchmarkFloorExec(b *testing.B) {
-	for b.Loop() {
-		if err := exec.Command("/bin/true").Run(); err != nil {
+var benchHostOnce struct {
+	sync.Once
+	path string
+	err  error
+}
+
+// benchHost builds the program to measure, as "make build" does.
+func benchHost(b *testing.B) string {
+	b.Helper()
+	o := &benchHostOnce
+	o.Do(func() {
+		if o.path, o.err = filepath.Abs("../bin/benchhost"); o.err != nil {
+			return
+		}
+		build := exec.Command("go", "build", "-trimpath", "-o", o.path, "./benchhost")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		build.Stderr = os.Stderr
+		o.err = build.Run()
+	})
+	if o.err != nil {
+		b.Fatal(o.err)
+	}
+	return o.path
+}
+
+// samples are what a run has measured, by unit.
+type samples map[string][]float64
+
+func (s samples) add(unit string, value float64) { s[unit] = append(s[unit], value) }
+
+// since adds a time of the driver's, unless it was not measured.
+func (s samples) since(unit string, from, to int64) {
+	if to != 0 {
+		s.add(unit, float64(to-from))
+	}
+}
+
+// timed measures a floor.
+func (s samples) timed(unit string, f func() error) error {
+	start := time.Now()
+	err := f()
+	s.add(unit, float64(time.Since(start)))
+	return err
+}
+
+func (s samples) median(unit string) float64 {
+	sorted := slices.Sorted(slices.Values(s[unit]))
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[len(sorted)/2]
+}
+
+// report reports the medians, and how often a floor fits into what stands above
+// it. The time per operation says nothing here: there are floors in it.
+func (s samples) report(b *testing.B, floors map[string]string) {
+	for unit := range s {
+		b.ReportMetric(s.median(unit), unit)
+	}
+	for unit, floor := range floors {
+		if f := s.median(floor); f != 0 {
+			b.ReportMetric(s.median(unit)/f, strings.TrimSuffix(cmp.Or(unit), "-ns")+"-x-"+strings.TrimSuffix(floor, "-floor-ns"))
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// The floors: a program that does next to nothing (in C, dynamically linked),
+// the host's own program that comes to main and leaves, and a bare pgx.Connect
+// in a process that is there already.
+func (s samples) floors(b *testing.B) {
+	b.Helper()
+	program, conninfo := benchHost(b), sharedServer(b).ConnInfo()
+	for unit, f := range map[string]func() error{
+		"exec-floor-ns": exec.Command("/bin/true").Run,
+		"main-floor-ns": exec.Command(program, "leave").Run,
+		"pgx-floor-ns": func() error {
+			conn, err := pgx.Connect(b.Context(), conninfo)
+			if err != nil {
+				return err
+			}
+			return conn.Close(b.Context())
+		},
+	} {
+		if err := s.timed(unit, f); err != nil {
 			b.Fatal(err)
 		}
 	}
-}
-
-// The floor of every connection: pgx alone, in a process that is there already.
-func BenchmarkFloorConnect(b *testing.B) {
-	conninfo := sharedServer(b).ConnInfo()
-	for b.Loop() {
-		conn, err := pgx.Connect(b.Context(), conninfo)
-		if err != nil {
-			b.Fatal(err)
-		}
-		var one int
-		if err := conn.QueryRow(b.Context(), "SELECT 1").Scan(&one); err != nil {
-			b.Fatal(err)
-		}
-		_ = conn.Close(b.Context())
-	}
-}
-
-// From the request to the first line of main, also beside workers that run.
-func BenchmarkLaunchToMain(b *testing.B) {
-	for _, running := range []int{0, 10, 100, 400} {
-		b.Run(fmt.Sprintf("running=%d", running), func(b *testing.B) {
-			x := newBench(b, "")
-			for range running {
-				x.do(control.Request{Op: control.OpLaunch, Launch: &control.Launch{Library: "faults", Function: "announce", Name: "other", Extra: x.path}})
-			}
-			for range running {
-				x.heard()
-			}
-			for b.Loop() {
-				x.launch(false)
-				x.heard()
-				b.StopTimer()
-				x.terminateAll()
-				b.StartTimer()
-			}
-		})
-	}
-}
-
-// From the request to the server's first answer.
-func BenchmarkLaunchToFirstResult(b *testing.B) {
-	x := newBench(b, sharedServer(b).ConnInfo())
-	for b.Loop() {
-		x.launch(true)
-		x.heard()
-		b.StopTimer()
-		x.terminateAll()
-		b.StartTimer()
-	}
-}
-
-// From TerminateBackgroundWorker to the free slot.
-func BenchmarkTerminateToGone(b *testing.B) {
-	x := newBench(b, "")
-	for b.Loop() {
-		b.StopTimer()
-		x.launch(false)
-		x.heard()
-		b.StartTimer()
-		x.terminateAll()
-	}
-}
-
-// From kill -9 to the first line of the next main.
-func BenchmarkCrashToRunning(b *testing.B) {
-	x := newBench(b, "")
-	x.do(control.Request{Op: control.OpLaunch, Launch: &control.Launch{Library: "faults", Function: "announce", Name: "w", Extra: x.path, RestartTime: 0}})
-	pid := x.heard()
-	for b.Loop() {
-		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
-			b.Fatal(err)
-		}
-		pid = x.heard()
-	}
-}
-
-// 400 workers at once.
-func BenchmarkBurst(b *testing.B) {
-	const burst = 400
-	x := newBench(b, "")
-	for b.Loop() {
-		go func() {
-			for range burst {
-				x.launch(false)
-			}
-		}()
-		for range burst {
-			x.heard()
-		}
-		b.StopTimer()
-		x.terminateAll()
-		runtime.Gosched()
-		b.StartTimer()
-	}
-	b.ReportMetric(float64(burst*b.N)/b.Elapsed().Seconds(), "launches/s")
 }

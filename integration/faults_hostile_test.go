@@ -74,7 +74,7 @@ func newGarbler(w *plugins.Worker, g garbling, salt uint64) (*hostile.Garbler, e
 	if err != nil {
 		return nil, err
 	}
-	return hostile.New(segment, shmem.InheritAlarm(os.NewFile(uintptr(fd), "alarm")), g.Seed+salt+uint64(w.Pid()), g.Pids...)
+	return hostile.New(segment, shmem.InheritAlarm(fd), g.Seed+salt+uint64(w.Pid()), g.Pids...)
 }
 
 // registrar registers other workers and terminates them, whatever comes of it. In

@@ -56,7 +56,6 @@ func faultsLibrary() plugins.Library {
 			"fail_statement":   failStatement,
 			"claim_sessions":   claimSessions,
 			"leave_grandchild": leaveGrandchild,
-			"announce":         announce,
 			"soak":             soak,
 			"no_memory":        noMemory,
 			"hog":              hog,

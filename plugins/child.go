@@ -136,7 +136,7 @@ func (c *child) become(segment *shmem.Segment) {
 	}
 	own := &ownSettings{store: store, configFile: c.startup.ConfigFile, log: log}
 	c.loader = newLoader(libraryPath{path: store.String(settings.DynamicLibraryPath), libdir: libdir()}, own, log)
-	alarm := shmem.InheritAlarm(os.NewFile(handshake.FDAlarm, "postmaster alarm"))
+	alarm := shmem.InheritAlarm(handshake.FDAlarm)
 	if shared := segment.Proc(c.startup.Proc); c.startup.Worker == nil || entry.Flags&ShmemAccess != 0 {
 		c.worker = newWorker(c.startup.Kind, entry, segment, shared)
 		c.worker.alarm = alarm

@@ -80,7 +80,7 @@ func (p *process) readLine(t *testing.T) string {
 // attachInherited is what a child does first.
 func attachInherited() (*shmem.Segment, *shmem.Alarm, error) {
 	s, err := shmem.Attach(os.NewFile(3, "segment"))
-	return s, shmem.InheritAlarm(os.NewFile(4, "alarm")), err
+	return s, shmem.InheritAlarm(4), err
 }
 
 func newSegment(t *testing.T, slots, procs int) (*shmem.Segment, *shmem.Alarm) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +24,16 @@ const (
 
 // Alarm is the descriptor that wakes the postmaster: an eventfd, because it
 // polls, works across users and is no signal.
-type Alarm struct{ file *os.File }
+//
+// The postmaster alone polls it. In a child it is a bare number and no
+// [os.File], since that would put it into the poller of the child's runtime, and
+// everybody who polls a descriptor is woken whenever anybody rings.
+type Alarm struct {
+	file *os.File // the postmaster's
+
+	mu sync.Mutex
+	fd int // a child's; closed: -1
+}
 
 // NewAlarm makes the alarm. Only the postmaster calls it.
 func NewAlarm() (*Alarm, error) {
@@ -31,13 +41,15 @@ func NewAlarm() (*Alarm, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	return &Alarm{os.NewFile(uintptr(fd), "postmaster alarm")}, nil
+	return &Alarm{file: os.NewFile(uintptr(fd), "postmaster alarm")}, nil
 }
 
-// InheritAlarm wraps the descriptor that a child got from the postmaster.
-func InheritAlarm(file *os.File) *Alarm { return &Alarm{file} }
+// InheritAlarm wraps the descriptor that a child got from the postmaster. The
+// descriptor is the alarm's from then on. The alarm can be rung and closed, no
+// more.
+func InheritAlarm(fd int) *Alarm { return &Alarm{fd: fd} }
 
-// File returns the descriptor, to be inherited by children.
+// File returns the postmaster's descriptor, to be inherited by children.
 func (a *Alarm) File() *os.File { return a.file }
 
 // Ring wakes the postmaster. It never blocks: a counter that is full has woken
@@ -45,6 +57,12 @@ func (a *Alarm) File() *os.File { return a.file }
 func (a *Alarm) Ring() {
 	var one [8]byte
 	binary.NativeEndian.PutUint64(one[:], 1)
+	if a.file == nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		_, _ = unix.Write(a.fd, one[:]) // of a closed one nobody wants to know
+		return
+	}
 	raw, err := a.file.SyscallConn()
 	if err != nil {
 		return
@@ -53,7 +71,7 @@ func (a *Alarm) Ring() {
 }
 
 // Wait blocks until somebody has rung since the last Wait. It returns io.EOF
-// or os.ErrClosed once the alarm is closed.
+// or os.ErrClosed once the alarm is closed. Only the postmaster calls it.
 func (a *Alarm) Wait() error {
 	var count [8]byte
 	_, err := io.ReadFull(a.file, count[:])
@@ -61,7 +79,16 @@ func (a *Alarm) Wait() error {
 }
 
 // Close closes the descriptor and ends a Wait.
-func (a *Alarm) Close() error { return a.file.Close() }
+func (a *Alarm) Close() error {
+	if a.file != nil {
+		return a.file.Close()
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	fd := a.fd
+	a.fd = -1
+	return os.NewSyscallError("close", unix.Close(fd))
+}
 
 // SendPostmasterSignal notes the reason and wakes the postmaster.
 func (s *Segment) SendPostmasterSignal(a *Alarm, reason PMSignal) {

@@ -1,0 +1,46 @@
+// Command benchhost is the host that the benchmarks measure: what an author
+// builds, and bin/pgexthost, link in, and one library more.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/connect/servermonitor"
+	"github.com/pgexthost/pgexthost/host"
+	"github.com/pgexthost/pgexthost/integration/benchlib"
+	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/workerspi"
+)
+
+func main() {
+	if len(os.Args) > 1 {
+		doNothing(os.Args[1])
+	}
+	plugins.Register(workerspi.Library())
+	plugins.Register(benchlib.Library())
+	servermonitor.Register()
+	if plugins.IsChild() {
+		plugins.RunChild()
+	}
+	var o host.Options
+	if err := json.Unmarshal([]byte(os.Getenv("PGEXTHOST_TEST_HOST")), &o); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(99)
+	}
+	os.Exit(host.Run(context.Background(), o))
+}
+
+// doNothing makes a floor of this program: a process that links in the same, and
+// comes to main and no further.
+func doNothing(how string) {
+	if how == "wait" {
+		fmt.Println("here")
+		_ = unix.Pause()
+	}
+	os.Exit(0)
+}
