@@ -34,8 +34,8 @@ lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT) ## Run the linters, and check what
 	@$< run
 	@scripts/check-rules
 
-bench: postgres ## Run the benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: postgres ## Run the benchmarks into bench.txt, for benchstat, and sum them up (COUNT=10, BENCH=Worker)
+	@GO="$(GO)" scripts/bench $(COUNT) '$(or $(BENCH),.)'
 
 soak: build ## Let 400 workers come and go for two minutes (SOAK=10m, WORKERS=100)
 	PGEXTHOST_SOAK=$(or $(SOAK),2m) PGEXTHOST_SOAK_WORKERS=$(or $(WORKERS),400) $(GO) test -count=1 -v -timeout 1h -run '^TestSoak$$' ./integration
@@ -55,4 +55,4 @@ $(TOOLS)/golangci-lint-$(GOLANGCI_LINT):
 	@mv $(TOOLS)/golangci-lint $@
 
 clean: ## Remove what was built
-	rm -rf bin .tools
+	rm -rf bin .tools bench.txt

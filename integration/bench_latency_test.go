@@ -30,7 +30,7 @@ func BenchmarkWorker(b *testing.B) {
 				s.since("connect-ns", a.Workers[0].Main, a.Workers[0].Connected)
 			}
 			s.report(b, map[string]string{
-				"started-ns": "exec-floor-ns", "main-ns": "exec-floor-ns", "loaded-ns": "main-floor-ns", "gone-ns": "exec-floor-ns",
+				"started-ns": "exec-floor-ns", "main-ns": "exec-floor-ns", "loaded-ns": "program-floor-ns", "gone-ns": "exec-floor-ns",
 				"connected-ns": "exec-floor-ns", "result-ns": "exec-floor-ns", "connect-ns": "pgx-floor-ns",
 			})
 		})
@@ -49,6 +49,35 @@ func BenchmarkCrash(b *testing.B) {
 				s.since("running-again-ns", a.Killed, a.Restarted.Main)
 			}
 			s.report(b, map[string]string{"running-again-ns": "exec-floor-ns"})
+		})
+	}
+}
+
+// 400 workers at once, until the last one is in its main function, and until
+// the last one is gone. The floor is how often the same program can be run, one
+// after the other.
+func BenchmarkBurst(b *testing.B) {
+	const burst = 400
+	for _, running := range runnings {
+		b.Run(fmt.Sprintf("running=%d", running), func(b *testing.B) {
+			x, s := newBench(b), samples{}
+			x.start(running, false)
+			for b.Loop() {
+				for range 20 {
+					s.floors(b)
+				}
+				a := x.do(benchlib.Command{Op: benchlib.OpCycle, Workers: burst})
+				last := a.Started
+				for _, w := range a.Workers {
+					last = max(last, w.Main)
+				}
+				s.since("started-ns", a.Asked, a.Started)
+				s.since("main-ns", a.Asked, last)
+				s.since("gone-ns", a.Terminate, a.Gone)
+				s.add("launches/s", burst/(float64(last-a.Asked)/1e9))
+				s.add("program-floor/s", 1e9/s.median("program-floor-ns"))
+			}
+			s.report(b, nil)
 		})
 	}
 }

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"cmp"
 	"encoding/json"
 	"net"
 	"os"
@@ -131,15 +130,15 @@ func (s samples) median(unit string) float64 {
 	return sorted[len(sorted)/2]
 }
 
-// report reports the medians, and how often a floor fits into what stands above
-// it. The time per operation says nothing here: there are floors in it.
+// report reports the medians, and how many times its floor each figure of floors
+// is. The time per operation says nothing here, since the floors are in it.
 func (s samples) report(b *testing.B, floors map[string]string) {
 	for unit := range s {
 		b.ReportMetric(s.median(unit), unit)
 	}
 	for unit, floor := range floors {
 		if f := s.median(floor); f != 0 {
-			b.ReportMetric(s.median(unit)/f, strings.TrimSuffix(cmp.Or(unit), "-ns")+"-x-"+strings.TrimSuffix(floor, "-floor-ns"))
+			b.ReportMetric(s.median(unit)/f, strings.TrimSuffix(unit, "-ns")+"/"+strings.TrimSuffix(floor, "-floor-ns"))
 		}
 	}
 	b.ReportMetric(0, "ns/op")
@@ -152,8 +151,8 @@ func (s samples) floors(b *testing.B) {
 	b.Helper()
 	program, conninfo := benchHost(b), sharedServer(b).ConnInfo()
 	for unit, f := range map[string]func() error{
-		"exec-floor-ns": exec.Command("/bin/true").Run,
-		"main-floor-ns": exec.Command(program, "leave").Run,
+		"exec-floor-ns":    exec.Command("/bin/true").Run,
+		"program-floor-ns": exec.Command(program, "leave").Run,
 		"pgx-floor-ns": func() error {
 			conn, err := pgx.Connect(b.Context(), conninfo)
 			if err != nil {

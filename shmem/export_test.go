@@ -1,5 +1,7 @@
 package shmem
 
+import "sync/atomic"
+
 // HoldSlotLock takes the slot lock and keeps it.
 func HoldSlotLock(s *Segment, self int) { s.BackendSlots(self).lock() }
 
@@ -36,4 +38,28 @@ func WipeOut(l Latch) uint32 { return l.word.Swap(0) }
 // Counts returns the change counts that MakeOdd overwrites.
 func Counts(s *Segment) [2]uint32 {
 	return [2]uint32{s.slots[0].report.changeCount.Load(), s.procs[0].changeCount.Load()}
+}
+
+// PingFutex and PongFutex hand a turn to another process and back, with two
+// words of the segment and nothing around the futex.
+func PingFutex(s *Segment, other, own int) {
+	turn(&s.procs[other].latch)
+	awaitTurn(&s.procs[own].latch)
+}
+
+// PongFutex is the other side of PingFutex.
+func PongFutex(s *Segment, own, other int) {
+	awaitTurn(&s.procs[own].latch)
+	turn(&s.procs[other].latch)
+}
+
+func turn(word *atomic.Uint32) {
+	word.Store(1)
+	futexWake(word)
+}
+
+func awaitTurn(word *atomic.Uint32) {
+	for !word.CompareAndSwap(1, 0) {
+		futexWait(word, 0, -1)
+	}
 }

@@ -37,6 +37,9 @@ var roles = map[string]func() error{
 	"die-held": dieWithLock,
 	"hold":     holdLock,
 	"take":     takeLock,
+
+	"pong":       pong,
+	"pong-futex": pongFutex,
 }
 
 // process is another process with the same segment.
@@ -48,7 +51,7 @@ type process struct {
 
 // startProcess starts the test binary in a role, with the segment and the alarm
 // as descriptors 3 and 4.
-func startProcess(t *testing.T, role string, s *shmem.Segment, a *shmem.Alarm) *process {
+func startProcess(t testing.TB, role string, s *shmem.Segment, a *shmem.Alarm) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(os.Args[0])}
 	p.cmd.Env = append(os.Environ(), childRole+"="+role)
@@ -69,7 +72,7 @@ func startProcess(t *testing.T, role string, s *shmem.Segment, a *shmem.Alarm) *
 	return p
 }
 
-func (p *process) readLine(t *testing.T) string {
+func (p *process) readLine(t testing.TB) string {
 	t.Helper()
 	if !p.lines.Scan() {
 		t.Fatalf("the other process ended: %v", p.lines.Err())
@@ -83,7 +86,7 @@ func attachInherited() (*shmem.Segment, *shmem.Alarm, error) {
 	return s, shmem.InheritAlarm(4), err
 }
 
-func newSegment(t *testing.T, slots, procs int) (*shmem.Segment, *shmem.Alarm) {
+func newSegment(t testing.TB, slots, procs int) (*shmem.Segment, *shmem.Alarm) {
 	t.Helper()
 	s, err := shmem.Create(slots, procs)
 	if err != nil {
