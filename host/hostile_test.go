@@ -163,7 +163,7 @@ func (r *hostileRig) look() {
 		}
 	}
 	if r.segment.TakePostmasterSignal(shmem.PMSignalBackgroundWorkerChange) {
-		r.step(postmaster.SlotsChanged{})
+		r.step(postmaster.SlotsChanged{Slots: r.slots.TakeChanges()})
 	}
 }
 

@@ -88,7 +88,7 @@ func (h *host) checkSignals() {
 		}
 	}
 	if h.segment.TakePostmasterSignal(shmem.PMSignalBackgroundWorkerChange) {
-		h.step(postmaster.SlotsChanged{})
+		h.step(postmaster.SlotsChanged{Slots: h.slots.TakeChanges()})
 	}
 }
 

@@ -69,7 +69,7 @@ func (w *Worker) RegisterDynamicBackgroundWorker(worker BackgroundWorker) (Handl
 	if err != nil {
 		return Handle{}, err
 	}
-	w.wakePostmaster()
+	w.wakePostmaster(slot)
 	return Handle{incarnation: w.segment.Incarnation(), slot: uint32(slot), generation: generation}, nil
 }
 
@@ -126,7 +126,7 @@ func (w *Worker) TerminateBackgroundWorker(h Handle) error {
 	requested, err := w.slots().RequestTermination(int(h.slot), h.generation)
 	w.critical.Unlock()
 	if requested {
-		w.wakePostmaster()
+		w.wakePostmaster(int(h.slot))
 	}
 	return invalidHandle(err)
 }
@@ -150,10 +150,8 @@ var errNoSharedMemory = elog.New(elog.Error, elog.ObjectNotInPrerequisite, "this
 
 func (w *Worker) slots() shmem.BackendSlots { return w.segment.BackendSlots(os.Getpid()) }
 
-// wakePostmaster tells the postmaster that the slots have changed.
-func (w *Worker) wakePostmaster() {
-	w.segment.SendPostmasterSignal(w.alarm, shmem.PMSignalBackgroundWorkerChange)
-}
+// wakePostmaster tells the postmaster that a slot has changed.
+func (w *Worker) wakePostmaster(slot int) { w.segment.SendSlotChange(w.alarm, slot) }
 
 func invalidHandle(err error) error {
 	if err == nil {

@@ -32,6 +32,13 @@ func MakeOdd(s *Segment) {
 	s.procs[0].changeCount.Store(7)
 }
 
+// FillChanges sets all hints at slots that have changed.
+func FillChanges(s *Segment) {
+	for i := range s.head.changes {
+		s.head.changes[i].Store(^uint64(0))
+	}
+}
+
 // WipeOut overwrites a latch's word and returns what it was.
 func WipeOut(l Latch) uint32 { return l.word.Swap(0) }
 

@@ -56,6 +56,8 @@ type header struct {
 	serverStarted     atomic.Int64 // pg_postmaster_start_time(), microseconds since 1970
 	pmSignals         [numPMSignals]atomic.Uint32
 	buried            atomic.Uint32 // how many tombs were ever used
+	_                 uint32
+	changes           [changeBits / 64]atomic.Uint64 // hints at slots that have changed: see changes.go
 }
 
 // slot mirrors BackgroundWorkerSlot.

@@ -71,17 +71,17 @@ func storesOutOfOrder() []mutation {
 		"worker.store, first half", "worker.store, second half", "pid.Store", "generation.Add", "parallelRegister.Add",
 	}
 	unlocking := func(delayed, _ string) bool { return delayed == "unlock" } // late is not too late
-	claim := reorderings("Claim", append(slices.Clone(filling), "inUse.Store", "unlock", "pmSignals.Store", "Ring"),
+	claim := reorderings("Claim", append(slices.Clone(filling), "inUse.Store", "unlock", "changes.Or", "pmSignals.Store", "Ring"),
 		map[string]string{
 			"worker.store, first half": torn, "worker.store, second half": torn, "pid.Store": anyOf(wrongStatus, lostSlot),
 			"generation.Add": anyOf(wrongStatus, wrongEnd, lostEnd, lostSlot, anothersEnd), "parallelRegister.Add": wrongCount,
-			"inUse.Store": anyOf(lostClaim, claimedTwice, wrongCount), "pmSignals.Store": lostClaim,
+			"inUse.Store": anyOf(lostClaim, claimedTwice, wrongCount), "changes.Or": lostClaim, "pmSignals.Store": lostClaim,
 		},
 		func(delayed, behind string) bool {
 			return unlocking(delayed, behind) || slices.Contains(filling, delayed) && slices.Contains(filling, behind)
 		}, changeClaim)
-	terminate := reorderings("RequestTermination", []string{"terminate.Store", "unlock", "pmSignals.Store", "Ring"},
-		map[string]string{"terminate.Store": lostEnd, "pmSignals.Store": lostEnd}, unlocking, change(opTerminate))
+	terminate := reorderings("RequestTermination", []string{"terminate.Store", "unlock", "changes.Or", "pmSignals.Store", "Ring"},
+		map[string]string{"terminate.Store": lostEnd, "changes.Or": lostEnd, "pmSignals.Store": lostEnd}, unlocking, change(opTerminate))
 	// That the counters say too much refuses nobody, so the release may come first.
 	retire := reorderings("exit", []string{"SetPid", "parallelTerminate.Add", "inUse.Store", "Notify"},
 		map[string]string{"SetPid": wrongStatus, "inUse.Store": slotTaken},
@@ -118,9 +118,11 @@ func stepsLeftOut() (all []mutation) {
 	}
 	without("Claim", "lock", anyOf(claimedTwice, wrongEnd, torn, wrongCount, lostEnd), changeClaim)
 	without("Claim", "parallelRegister.Load parallelTerminate.Load", wrongCount, changeClaim)
+	without("Claim", "changes.Or", lostClaim, changeClaim)
 	without("Claim", "Ring", lostClaim, changeClaim)
 	without("RequestTermination", "lock", anyOf(lostEnd, wrongCount, claimedTwice, torn), change(opTerminate))
 	without("RequestTermination", "generation.Load", lostEnd, change(opTerminate))
+	without("RequestTermination", "changes.Or", lostEnd, change(opTerminate))
 	without("RequestTermination", "Ring", lostEnd, change(opTerminate))
 	for _, load := range []string{"pid.Load", "inUse.Load", "generation.Load"} {
 		without("Pid", load, wrongStatus, change(opLook))
@@ -164,6 +166,9 @@ func otherMutations() []mutation {
 				return look(s, i)
 			}
 		}, wrongEnd},
+		{"the postmaster takes the changes before the reason", func(m *model) {
+			m.signal = m.signal.after("pmSignals.Swap", "changes.Swap")
+		}, anyOf(lostClaim, lostEnd)},
 		{"the latch is reset after the look", func(m *model) {
 			for _, op := range []operation{opAwaitStart, opAwaitEnd} {
 				early := step{name: "ResetLatch before", do: func(s *state, b int) (next, string) { s.latch[b] = 0; return advance, "" }}

@@ -226,7 +226,7 @@ func (m *model) postmasterSteps(s *state) []transition {
 }
 
 // signalled goes on after a step of the signal program, which ends with the
-// scan of every slot or, without a note, at once.
+// scan of the slots that have changed or, without a note, at once.
 func (m *model) signalled(s *state, n next) {
 	pm := &s.postmaster
 	switch n {
@@ -235,6 +235,10 @@ func (m *model) signalled(s *state, n next) {
 		if m.clearsLate {
 			s.note = 1
 		}
+		if pm.look == [modelSlots]bool{} { // nobody has said which
+			pm.look = [modelSlots]bool{true, true}
+		}
+		pm.skip()
 	case failing:
 		pm.mode, pm.pc = modeIdle, 0
 	}
@@ -243,14 +247,21 @@ func (m *model) signalled(s *state, n next) {
 // scanned goes on with the next slot, or with what the scan has decided.
 func (m *model) scanned(s *state) {
 	pm := &s.postmaster
-	pm.pc, pm.name = 0, 0
-	if pm.slot++; pm.slot < modelSlots {
+	pm.pc, pm.name, pm.look[pm.slot] = 0, 0, false
+	if pm.skip(); pm.slot < modelSlots {
 		return
 	}
 	if m.clearsLate {
 		s.note = 0
 	}
 	m.execute(s)
+}
+
+// skip goes on to the next slot to look at.
+func (pm *modelPostmaster) skip() {
+	for pm.slot < modelSlots && !pm.look[pm.slot] {
+		pm.slot++
+	}
 }
 
 // execute begins the next plan there is.
@@ -340,6 +351,10 @@ func wakeProgram() program {
 				return failing, ""
 			}
 			s.note = 0
+			return advance, ""
+		}},
+		{name: "changes.Swap", do: func(s *state, _ int) (next, string) {
+			s.postmaster.look, s.changed = s.changed, [modelSlots]bool{}
 			return advance, ""
 		}},
 	}

@@ -85,8 +85,9 @@ var lockStep = step{name: "lock", do: func(s *state, b int) (next, string) {
 
 var unlockStep = store("unlock", func(s *state, _ *modelBackend) { s.lock = 0 })
 
-// signalSteps are SendPostmasterSignal.
+// signalSteps are SendSlotChange.
 var signalSteps = program{
+	store("changes.Or", func(s *state, be *modelBackend) { s.changed[s.of(be.claim).slot] = true }),
 	store("pmSignals.Store", func(s *state, _ *modelBackend) { s.note = 1 }),
 	store("Ring", func(s *state, _ *modelBackend) { s.ring = 1 }),
 }

@@ -59,7 +59,7 @@ func TestEveryInterleavingOfTheSlotProtocolKeepsItsInvariants(t *testing.T) {
 // The steps of the model are those of the code, in their order.
 func TestTheModelHasTheStepsOfTheCode(t *testing.T) {
 	await := awaitProgram(true)
-	signal := codeSteps(t, "pmsignal.go", "SendPostmasterSignal")
+	signal := append(codeSteps(t, "changes.go", "SendSlotChange"), codeSteps(t, "pmsignal.go", "SendPostmasterSignal")...)
 	for name, tt := range map[string]struct {
 		model program
 		code  []string

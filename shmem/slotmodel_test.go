@@ -22,6 +22,7 @@ type state struct {
 	lock              uint8 // 0, or the holder + 1
 	registered, ended uint8 // of parallel workers, counting modulo countWrap
 	note, ring        uint8 // the postmaster signal and the alarm
+	changed           [modelSlots]bool
 	latch             [modelBackends]uint8
 
 	backend    [modelBackends]modelBackend
@@ -81,6 +82,7 @@ type modelPostmaster struct {
 	plan      [modelSlots]plan
 	claim     [modelSlots]uint8 // whom the plan is for
 	stopping  bool
+	look      [modelSlots]bool // the slots that the scan looks at
 }
 
 // modelClaim is the truth about one registration.

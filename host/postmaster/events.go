@@ -19,8 +19,10 @@ type Event interface{ apply(m *Machine) }
 type Started struct{}
 
 // SlotsChanged says that a child has registered a worker or asked for one to
-// end: PMSIGNAL_BACKGROUND_WORKER_CHANGE.
-type SlotsChanged struct{}
+// end: PMSIGNAL_BACKGROUND_WORKER_CHANGE. Slots are those that may have changed,
+// in ascending order; nil: nobody knows which. They come out of shared memory,
+// and each is one of the array.
+type SlotsChanged struct{ Slots []int }
 
 // ServerStateChanged says what the server monitor has published. It is given
 // for every publication, also when nothing is different: to a worker that lost

@@ -149,7 +149,7 @@ func (ev Started) apply(m *Machine) {
 // apply lets the next launch pass begin. One that is under way keeps its count.
 func (ev Tick) apply(m *Machine) {
 	if isOver(m.lookAt, m.now) {
-		m.backgroundWorkerStateChange()
+		m.backgroundWorkerStateChange(nil)
 	}
 	if m.pass.spawning == nil {
 		m.pass = launchPass{}

@@ -10,7 +10,7 @@ import (
 
 func (ev SlotsChanged) apply(m *Machine) {
 	if m.phase != phaseInit {
-		m.backgroundWorkerStateChange()
+		m.backgroundWorkerStateChange(ev.Slots)
 	}
 }
 
@@ -21,23 +21,38 @@ const lookEvery = time.Minute
 
 // backgroundWorkerStateChange notices what children did to the slots. It
 // mirrors BackgroundWorkerStateChange: nothing it reads may be taken for
-// granted, and each slot is looked at once, whatever it holds.
-func (m *Machine) backgroundWorkerStateChange() {
-	m.lookAt = m.now.Add(lookEvery)
+// granted, and each slot is looked at once, whatever it holds. It looks at the
+// slots that are named only, where some are: a registration must not cost more
+// the more there could be.
+func (m *Machine) backgroundWorkerStateChange(changed []int) {
+	if changed == nil {
+		m.lookAt = m.now.Add(lookEvery)
+	}
 	slots := m.cfg.Slots
 	if total := slots.TotalSlots(); total != int64(slots.Len()) {
 		m.logf(elog.Log, "inconsistent background worker state (\"max_worker_processes\"=%d, total slots=%d)", slots.Len(), total)
 		m.emit(RestoreHeader{}) // for the next time
 		return
 	}
+	for _, i := range changed {
+		m.look(i)
+	}
+	if changed != nil {
+		return
+	}
 	for i := range slots.Len() {
-		switch w := m.bySlot[i]; {
-		case w != nil:
-			m.noticeIntrusion(w)
-			m.noticeTerminate(w)
-		case slots.InUse(i):
-			m.noticeNew(i)
-		}
+		m.look(i)
+	}
+}
+
+// look notices what became of one slot.
+func (m *Machine) look(i int) {
+	switch w := m.bySlot[i]; {
+	case w != nil:
+		m.noticeIntrusion(w)
+		m.noticeTerminate(w)
+	case m.cfg.Slots.InUse(i):
+		m.noticeNew(i)
 	}
 }
 
