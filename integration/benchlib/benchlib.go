@@ -13,6 +13,7 @@ package benchlib
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -110,8 +111,7 @@ func (s Stamps) send(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
-	return unix.Sendto(fd, text, 0, &unix.SockaddrUnix{Name: filepath.Join(dir, stampsSocket)})
+	return errors.Join(unix.Sendto(fd, text, 0, &unix.SockaddrUnix{Name: filepath.Join(dir, stampsSocket)}), unix.Close(fd))
 }
 
 func directory(w *plugins.Worker) string {
