@@ -23,7 +23,7 @@ func (s *state) garbage() (ts []transition) {
 			ts = append(ts, transition{"garbage frees a slot", postmasterActs, true, func(s *state) string {
 				s.thefts--
 				s.slot[i].inUse, s.stolen = 0, true
-				s.ring, s.note = 1, 1 // or a minute passes
+				s.ring, s.note, s.changed = 1, 1, [modelSlots]bool{true, true} // or a minute passes: a look at all slots
 				return ""
 			}})
 		}
