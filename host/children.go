@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/host/postmaster"
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/guc"
 	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/plugins"
@@ -127,6 +128,7 @@ func (c *children) born(ev started) *process {
 		p.awaitHandshake()
 		c.post(exited{p.id})
 	}()
+	failpoint.Of(failpoint.Born, p.pid)
 	return p
 }
 
@@ -134,6 +136,7 @@ func (c *children) born(ev started) *process {
 func (c *children) greet(p *process, startup handshake.Startup) {
 	go func() {
 		defer p.socket.Close()
+		failpoint.Of(failpoint.Greeting, p.pid)
 		c.post(shakenHands{p.id, shakeHands(p.socket, &startup)})
 		close(p.shaken)
 	}()
@@ -168,13 +171,16 @@ func (c *children) buried(id postmaster.ChildID) (postmaster.Exited, bool) {
 	if p == nil {
 		return postmaster.Exited{}, false
 	}
+	failpoint.Of(failpoint.ExitSeen, p.pid)
 	ev := c.lastWords(p) // before it is reaped: then, whoever waits for its lock may take it away
 	if !ev.Clean {
 		// It could not see to what it has started. Until it is reaped, its pid
 		// can't be another group's.
 		_ = unix.Kill(-p.pid, unix.SIGKILL)
 	}
+	failpoint.Of(failpoint.LastWordsRead, p.pid)
 	status, err := reap(p.pid)
+	failpoint.Of(failpoint.Reaped, p.pid)
 	if err != nil {
 		// Somebody else has reaped our child: all that is left to know is that
 		// it is gone.

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/lockfile"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -75,6 +76,7 @@ func (d *dataDir) removeRemnants() {
 func (d *dataDir) close() {
 	if d.lockFile != nil {
 		d.lockFile.Remove() // while the lock still keeps others from making theirs
+		failpoint.Here(failpoint.LockFileRemoved)
 	}
 	_ = d.lock.Close()
 }

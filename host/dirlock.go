@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/internal/lockfile"
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -36,8 +37,11 @@ func (h *host) lockDirectory() error {
 	for waiting := false; ; {
 		err := unix.Flock(int(h.dir.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
+			failpoint.Here(failpoint.StartLocked)
 			if h.dir.lockFile, err = lockfile.Create(h.dir.path); err == nil {
+				failpoint.Here(failpoint.LockFileMade)
 				h.dir.removeRemnants()
+				failpoint.Here(failpoint.RemnantsRemoved)
 			}
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/host/postmaster"
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/guc"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/internal/version"
@@ -120,6 +121,7 @@ func (h *host) setUp() error {
 	if err := h.makeSharedMemory(); err != nil {
 		return err
 	}
+	failpoint.Here(failpoint.SharedMemoryMade)
 	static, err := h.preloadLibraries()
 	if err != nil {
 		return err
@@ -195,6 +197,7 @@ func (h *host) remakeSharedMemory() error {
 	for _, b := range slices.Backward(oldSegment.Buried()) {
 		h.segment.Bury(b)
 	}
+	failpoint.Here(failpoint.SegmentRemade)
 	h.children.segment, h.children.alarm = h.segment, h.alarm
 	clear(h.children.records)
 	_ = oldAlarm.Close()
@@ -237,11 +240,13 @@ func (h *host) tearDown() {
 		c.spawner.close()
 		_ = c.lifeline[1].Close()
 		_ = c.lifeline[0].Close()
+		failpoint.Here(failpoint.LifelineClosed)
 	}
 	if h.alarm != nil {
 		_ = h.alarm.Close()
 	}
 	h.removeTraces()
+	failpoint.Here(failpoint.TracesRemoved)
 	if h.dir != nil {
 		h.dir.close()
 	}
@@ -298,6 +303,7 @@ func (h *host) reload() {
 		h.log.Emit(report)
 	}
 	h.configureLog()
+	failpoint.Here(failpoint.ReloadRead)
 	h.saveSettings()
 }
 

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/host/postmaster"
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
@@ -16,6 +17,7 @@ import (
 func (h *host) loop() int {
 	h.step(h.configured())
 	h.log.Logf(elog.Log, "extension host is ready") // before the lock file says so
+	failpoint.Here(failpoint.CoreStarting)
 	h.step(postmaster.Started{})
 	done := h.ctx.Done()
 	timer := time.NewTimer(0)
@@ -26,22 +28,27 @@ func (h *host) loop() int {
 		case ev := <-h.events:
 			h.dispatch(ev)
 		case <-h.signals.smart:
-			h.step(postmaster.ShutdownRequested{Mode: postmaster.SmartShutdown})
+			h.shutDown(postmaster.SmartShutdown)
 		case <-h.signals.fast:
-			h.step(postmaster.ShutdownRequested{Mode: postmaster.FastShutdown})
+			h.shutDown(postmaster.FastShutdown)
 		case <-h.signals.immediate:
-			h.step(postmaster.ShutdownRequested{Mode: postmaster.ImmediateShutdown})
+			h.shutDown(postmaster.ImmediateShutdown)
 		case <-h.signals.reload:
 			h.step(postmaster.ReloadRequested{})
 		case <-done:
 			done = nil // once is enough
-			h.step(postmaster.ShutdownRequested{Mode: postmaster.FastShutdown})
+			h.shutDown(postmaster.FastShutdown)
 		case <-timer.C:
 			h.step(postmaster.Tick{})
 		}
 	}
 	h.log.Logf(elog.Log, "extension host is shut down")
 	return h.exitCode
+}
+
+func (h *host) shutDown(mode postmaster.ShutdownMode) {
+	failpoint.Here(failpoint.ShutdownAsked)
+	h.step(postmaster.ShutdownRequested{Mode: mode})
 }
 
 // untilWake returns how long the loop may sleep; the core bounds it.
@@ -88,7 +95,9 @@ func (h *host) checkSignals() {
 		}
 	}
 	if h.segment.TakePostmasterSignal(shmem.PMSignalBackgroundWorkerChange) {
-		h.step(postmaster.SlotsChanged{Slots: h.slots.TakeChanges()})
+		changed := h.slots.TakeChanges()
+		failpoint.Here(failpoint.ChangesTaken)
+		h.step(postmaster.SlotsChanged{Slots: changed})
 	}
 }
 
@@ -112,19 +121,27 @@ func (h *host) execute(cmd postmaster.Command) (answer postmaster.Event) {
 		h.spawn(cmd)
 	case postmaster.Signal:
 		if p := h.children.byID[cmd.Child]; p != nil {
+			failpoint.Of(failpoint.Signalling, p.pid)
 			p.send(cmd.Sig)
+			failpoint.Of(failpoint.Signalled, p.pid)
 		}
 	case postmaster.Notify:
+		failpoint.Of(failpoint.Notifying, cmd.Pid)
 		_ = unix.Kill(cmd.Pid, unix.SIGUSR1)
+		failpoint.Of(failpoint.Notified, cmd.Pid)
 	case postmaster.InitSlot:
 		h.slots.Init(cmd.Slot, cmd.Worker.Descriptor())
+		failpoint.Here(failpoint.SlotInitialised)
 	case postmaster.SetSlotPid:
 		h.slots.SetPid(cmd.Slot, cmd.Pid)
+		failpoint.Of(failpoint.SlotPidStored, cmd.Pid)
 	case postmaster.ReleaseSlot:
 		if cmd.Generation != 0 {
 			h.slots.Skip(cmd.Slot, cmd.Generation)
 		}
+		failpoint.Here(failpoint.SlotReleasing)
 		h.slots.Release(cmd.Slot, cmd.Parallel)
+		failpoint.Here(failpoint.SlotReleased)
 	case postmaster.RestoreSlot:
 		h.slots.Restore(cmd.Slot, cmd.Generation, cmd.Pid, cmd.Worker.Descriptor())
 	case postmaster.RestoreHeader:
@@ -141,12 +158,16 @@ func (h *host) execute(cmd postmaster.Command) (answer postmaster.Event) {
 	case postmaster.Bury:
 		h.segment.Bury(shmem.Buried{At: time.Now(), Worker: cmd.Worker.Descriptor(), Report: cmd.Report})
 	case postmaster.Reinitialize:
+		failpoint.Here(failpoint.Remaking)
 		if err := h.remakeSharedMemory(); err != nil {
 			h.log.Emit(elog.AsErrorData(err, elog.Fatal))
 			h.finished, h.exitCode = true, 1
 		}
+		failpoint.Here(failpoint.Remade)
 	case postmaster.BreakLocks:
+		failpoint.Here(failpoint.LocksBreaking)
 		h.segment.BreakSlotLock(cmd.Pid)
+		failpoint.Here(failpoint.LocksBroken)
 	case postmaster.SetStatus:
 		h.setStatus(cmd.Status)
 	case postmaster.CheckLockFile:
@@ -154,6 +175,7 @@ func (h *host) execute(cmd postmaster.Command) (answer postmaster.Event) {
 			return postmaster.LockFileInvalid{}
 		}
 	case postmaster.Exit:
+		failpoint.Here(failpoint.Finishing)
 		h.finished, h.exitCode = true, cmd.Code
 	}
 	return nil

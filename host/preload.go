@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/host/postmaster"
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins"
@@ -71,6 +72,7 @@ func (h *host) awaitPreload() (*handshake.PreloadResult, error) {
 				}
 			case preloaded:
 				got = &ev
+				failpoint.Here(failpoint.PreloadRead)
 				if p := h.children.byID[preloadChild]; p != nil && ev.err != nil && !isGone(ev.err) {
 					h.children.fail(preloadChild, ev.err)
 				}

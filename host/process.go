@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/host/postmaster"
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/shmem"
 )
@@ -56,10 +57,12 @@ func shakeHands(socket *os.File, startup *handshake.Startup) error {
 	if err := handshake.Write(socket, startup); err != nil {
 		return fmt.Errorf("could not send the start-up message: %w", err)
 	}
+	failpoint.Here(failpoint.StartupSent)
 	var hello handshake.Hello
 	if err := handshake.Read(socket, &hello); err != nil {
 		return fmt.Errorf("could not read the answer to the start-up message: %w", err)
 	}
+	failpoint.Here(failpoint.HelloRead)
 	switch {
 	case hello.Error != "":
 		return errors.New(hello.Error)
@@ -170,6 +173,7 @@ func (p *process) send(sig unix.Signal) {
 // for that.
 func (p *process) greeted() {
 	p.answered = true
+	failpoint.Of(failpoint.Greeted, p.pid)
 	for _, sig := range p.held {
 		p.send(sig)
 	}

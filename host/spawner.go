@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -99,6 +100,7 @@ func (r spawnRequest) start() spawned {
 		fds[i] = f.Fd()
 	}
 	pidfd := -1
+	failpoint.Here(failpoint.Forking)
 	pid, err := syscall.ForkExec(r.path, []string{r.title}, &syscall.ProcAttr{
 		Dir: r.dir, Env: r.env, Files: fds,
 		Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: plugins.PostmasterDeathSignal, PidFD: &pidfd},
@@ -112,6 +114,7 @@ func (r spawnRequest) start() spawned {
 		_, _ = unix.Wait4(pid, nil, 0, nil)
 		return spawned{err: fmt.Errorf("the kernel has no process descriptors: %w", unix.ENOSYS)}
 	}
+	failpoint.Of(failpoint.Forked, pid)
 	_ = unix.SetNonblock(pidfd, true) // lets the netpoller watch it
 	return spawned{pid: pid, pidfd: pidfd}
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/lockfile"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -18,6 +19,7 @@ func (h *host) leaveTraces() error {
 	}
 	h.saveSettings()
 	h.writeExternalPidFile()
+	failpoint.Here(failpoint.TracesLeft)
 	return nil
 }
 
@@ -63,7 +65,9 @@ func (h *host) removeTraces() {
 
 // setStatus writes the status line of the lock file.
 func (h *host) setStatus(s lockfile.Status) {
+	failpoint.Here(failpoint.StatusWriting)
 	if err := h.dir.lockFile.SetStatus(s); err != nil {
 		h.log.Emit(elog.AsErrorData(err, elog.Log))
 	}
+	failpoint.Here(failpoint.StatusWritten)
 }

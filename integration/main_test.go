@@ -21,6 +21,7 @@ const runHost = "PGEXTHOST_TEST_HOST"
 func TestMain(m *testing.M) {
 	plugins.Register(workerspi.Library())
 	plugins.Register(faultsLibrary())
+	plugins.Register(failpointsLibrary())
 	if os.Getenv(noMonitor) == "" {
 		servermonitor.Register()
 	}
@@ -43,6 +44,7 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	stopSharedServer()
+	removeFailpointProgram()
 	os.Exit(code)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/guc"
 	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/internal/settings"
@@ -25,6 +26,7 @@ func IsChild() bool { return os.Getenv(handshake.EnvChild) != "" }
 // runs what it is told to and exits. It never returns. Call it first thing in
 // main if IsChild says so, after the libraries have been registered.
 func RunChild() {
+	failpoint.Here(failpoint.ChildStarted)
 	earlySignals() // from here on no signal takes its default action
 	_ = os.Unsetenv(handshake.EnvChild)
 	// The host starts us through /proc/self/exe, so top would call us "exe".
@@ -86,7 +88,9 @@ func accept() (*child, error) {
 	if err := handshake.Read(socket, &c.startup); err != nil {
 		return nil, fmt.Errorf("could not read the postmaster's message: %w", err)
 	}
+	failpoint.Here(failpoint.StartupRead)
 	segment, err := c.attach()
+	failpoint.Here(failpoint.Attached)
 	hello := handshake.Hello{
 		Protocol: handshake.ProtocolVersion, LayoutHash: shmem.LayoutHash(), ABI: handshake.ABIVersion, GoVersion: runtime.Version(),
 	}
@@ -95,9 +99,11 @@ func accept() (*child, error) {
 	} else {
 		c.become(segment)
 	}
+	failpoint.Here(failpoint.HelloSending)
 	if writeErr := handshake.Write(socket, hello); writeErr != nil && err == nil {
 		err = fmt.Errorf("could not answer the postmaster: %w", writeErr)
 	}
+	failpoint.Here(failpoint.HelloSent)
 	return c, err
 }
 

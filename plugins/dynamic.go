@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
@@ -69,6 +70,7 @@ func (w *Worker) RegisterDynamicBackgroundWorker(worker BackgroundWorker) (Handl
 	if err != nil {
 		return Handle{}, err
 	}
+	failpoint.Here(failpoint.Claimed)
 	w.wakePostmaster(slot)
 	return Handle{incarnation: w.segment.Incarnation(), slot: uint32(slot), generation: generation}, nil
 }
@@ -126,6 +128,7 @@ func (w *Worker) TerminateBackgroundWorker(h Handle) error {
 	requested, err := w.slots().RequestTermination(int(h.slot), h.generation)
 	w.critical.Unlock()
 	if requested {
+		failpoint.Here(failpoint.TerminateAsked)
 		w.wakePostmaster(int(h.slot))
 	}
 	return invalidHandle(err)

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -46,7 +47,9 @@ func (c *child) run() {
 		return
 	}
 	_ = c.socket.Close()
-	code := c.worker.conclude(c.runMain(preload))
+	err := c.runMain(preload)
+	failpoint.Here(failpoint.MainReturned)
+	code := c.worker.conclude(err)
 	c.worker.closeSession() // here, where main is surely not using it
 	c.worker.exit(code)
 }
@@ -68,6 +71,7 @@ func (c *child) runMain(preload []string) error {
 	if err := c.loader.preloadAll(preload); err != nil {
 		return err
 	}
+	failpoint.Here(failpoint.Preloaded)
 	entry, err := c.loader.lookupFunction(c.worker.entry.LibraryName, c.worker.entry.FunctionName)
 	if err != nil {
 		return err
@@ -105,9 +109,11 @@ var errGoexit = errors.New("the worker's main function called runtime.Goexit")
 // supervise runs main in a goroutine of its own and returns what became of it:
 // its error, or its panic as one.
 func (w *Worker) supervise(entry entryPoint) error {
+	failpoint.Here(failpoint.Unready)
 	if !entry.manualSignals {
 		w.UnblockSignals()
 	}
+	failpoint.Here(failpoint.Ready)
 	result := make(chan error, 1)
 	go func() {
 		err := errGoexit
@@ -147,6 +153,7 @@ func (w *Worker) conclude(err error) int {
 	}
 	report := w.describe(err)
 	w.proc.SetExitError(string(report.Code), strings.TrimSuffix(report.Message, " (SQLSTATE "+string(report.Code)+")"))
+	failpoint.Here(failpoint.ExitErrorLeft)
 	w.log.Emit(report)
 	return 1
 }
@@ -204,8 +211,10 @@ func (w *Worker) exit(code int) {
 			w.vanish()
 		}
 		if w.leaveSharedMemory() {
+			failpoint.Here(failpoint.Unmarked)
 			w.proc.SetClean()
 		}
+		failpoint.Here(failpoint.Marked)
 		os.Exit(code)
 	})
 }
@@ -249,9 +258,11 @@ func (c *child) runPreload(names []string) {
 	}
 	result.Settings, result.Reserved, result.Reports = r.definitions, r.reserved, r.reports
 	result.Refused = r.refused
+	failpoint.Here(failpoint.ResultSending)
 	if err := handshake.Write(c.socket, result); err != nil {
 		c.worker.Logf(elog.Log, "could not report to the postmaster: %v", err)
 		c.worker.exit(1)
 	}
+	failpoint.Here(failpoint.ResultSent)
 	c.worker.exit(0)
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -59,10 +60,12 @@ func (w *Worker) InitializeSession(open func() (Session, error)) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Here(failpoint.SessionOpened)
 	w.session.open = session
 	w.activityLock.Lock()
 	defer w.activityLock.Unlock()
 	w.proc.ReportDatabase(session.Database(), session.DatabaseOID())
+	failpoint.Here(failpoint.SessionRecorded)
 	return nil
 }
 

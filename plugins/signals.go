@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
@@ -23,6 +24,7 @@ func Die(w *Worker) {
 	if w.dying.Swap(true) {
 		return
 	}
+	failpoint.Here(failpoint.Dying)
 	w.cancel(w.adminShutdown())
 	time.AfterFunc(deafMainGrace, w.dieNow)
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
@@ -133,7 +134,9 @@ func (w *Worker) PostmasterIsAlive() bool {
 // real server, and wakes the postmaster. Only the server monitor calls it.
 // Started is pg_postmaster_start_time(), or zero.
 func (w *Worker) SetServerState(state shmem.ServerState, started time.Time) {
+	failpoint.Here(failpoint.ServerStateFound)
 	w.segment.SetServerState(w.alarm, state, started)
+	failpoint.Here(failpoint.ServerStateTold)
 }
 
 // ErrPostmasterDied is the cause of the end of a worker's context when the

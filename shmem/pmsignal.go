@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 )
 
 // PMSignal is a reason for a child to wake the postmaster. Mirrors
@@ -93,7 +95,9 @@ func (a *Alarm) Close() error {
 // SendPostmasterSignal notes the reason and wakes the postmaster.
 func (s *Segment) SendPostmasterSignal(a *Alarm, reason PMSignal) {
 	s.head.pmSignals[reason].Store(1)
+	failpoint.Here(failpoint.ReasonLeft)
 	a.Ring()
+	failpoint.Here(failpoint.AlarmRung)
 }
 
 // TakePostmasterSignal reports whether the reason was noted, and clears it.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 )
 
 // lockContended is the bit of the slot lock that says that somebody sleeps on
@@ -107,7 +109,9 @@ func (s *Segment) BreakSlotLock(dead int) {
 
 func (b BackendSlots) unlock() {
 	b.segment.holdsTheLock.Store(false)
-	if b.head.slotLock.Swap(0)&lockContended != 0 {
+	held := b.head.slotLock.Swap(0)
+	failpoint.Here(failpoint.LockReleased)
+	if held&lockContended != 0 {
 		futexWake(&b.head.slotLock)
 	}
 }

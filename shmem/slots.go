@@ -3,6 +3,8 @@ package shmem
 import (
 	"errors"
 	"fmt"
+
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 )
 
 // Values of a slot's pid that are no process.
@@ -195,6 +197,7 @@ func (s *Segment) BackendSlots(self int) BackendSlots {
 func (b BackendSlots) Claim(d Descriptor, parallel bool, maxParallel uint32) (index int, generation uint64, err error) {
 	b.lock()
 	defer b.unlock()
+	failpoint.Here(failpoint.ClaimLocked)
 	// The postmaster raises the second counter at any moment. To miss that is to
 	// have come a moment earlier.
 	if parallel && b.head.parallelRegister.Load()-b.head.parallelTerminate.Load() >= maxParallel && b.parallelInUse() >= maxParallel {
@@ -206,17 +209,22 @@ func (b BackendSlots) Claim(d Descriptor, parallel bool, maxParallel uint32) (in
 			continue
 		}
 		s.worker.store(&d)
+		failpoint.Here(failpoint.ClaimDescribed)
 		s.pid.Store(InvalidPid)
+		failpoint.Here(failpoint.ClaimPid)
 		generation = s.generation.Add(1)
+		failpoint.Here(failpoint.ClaimGeneration)
 		// PostgreSQL clears terminate here. Ours names a generation, so that what
 		// is left of another one's does no harm.
 		if parallel {
 			b.head.parallelRegister.Add(1)
+			failpoint.Here(failpoint.ClaimCounted)
 		}
 		// The order of the stores above is nobody's business, this one's is:
 		// Go's atomics are sequentially consistent, so the postmaster that sees
 		// it sees everything above it.
 		s.inUse.Store(1)
+		failpoint.Here(failpoint.ClaimInUse)
 		return i, generation, nil
 	}
 	return 0, 0, ErrNoFreeSlot
@@ -269,11 +277,13 @@ func (b BackendSlots) RequestTermination(index int, generation uint64) (bool, er
 	}
 	b.lock()
 	defer b.unlock()
+	failpoint.Here(failpoint.TerminateLocked)
 	s := &b.slots[index]
 	if s.generation.Load() != generation {
 		return false, nil
 	}
 	s.terminate.Store(terminateKey(b.segment.incarnation, generation))
+	failpoint.Here(failpoint.TerminateSet)
 	return true, nil
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -69,7 +70,9 @@ func listen() (net.Listener, error) {
 	if err := os.Remove(SocketName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, elog.New(elog.Fatal, elog.FileAccessCode(err), "could not remove old socket \"%s\": %s", SocketName, elog.OSReason(err)).WithCause(err)
 	}
+	failpoint.Here(failpoint.SocketRemoved)
 	listener, err := net.Listen("unix", SocketName)
+	failpoint.Here(failpoint.SocketMade)
 	if err == nil {
 		err = os.Chmod(SocketName, 0o600)
 	}
@@ -160,6 +163,7 @@ func (s *server) converse(ctx context.Context, conn net.Conn) {
 			return // it has left, or talks nonsense
 		}
 		_ = conn.SetDeadline(time.Time{})
+		failpoint.Here(failpoint.RequestRead)
 		response := s.answer(ctx, conn, request)
 		_ = conn.SetDeadline(time.Now().Add(idleLimit))
 		if err := handshake.Write(conn, response); err != nil || request.Wait {

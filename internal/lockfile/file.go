@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
@@ -126,6 +127,7 @@ func makeWhole(dir, path, text string) error {
 	if err := writeDurably(file, text); err != nil {
 		return err
 	}
+	failpoint.Here(failpoint.LockFileWritten)
 	return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
 }
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/shellwords"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -85,6 +86,7 @@ func ReplaceFile(path string, text []byte) error {
 	tmp := path + ".tmp"
 	err := os.WriteFile(tmp, text, 0o600)
 	if err == nil {
+		failpoint.Here(failpoint.FileWritten)
 		err = os.Rename(tmp, path)
 	}
 	if err != nil {

@@ -1,0 +1,103 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// failpointsLibrary has what passes the failpoints by itself, so that it can be
+// killed, and starts over.
+func failpointsLibrary() plugins.Library {
+	return plugins.Library{Name: "failpoints", Functions: plugins.Functions{
+		"driver":    driver,
+		"accompany": accompany,
+		"fail":      func(context.Context, *plugins.Worker) error { return errors.New("something failed") },
+	}}
+}
+
+// driver registers a worker of each kind, one after another because there is
+// only one slot for them, and sees each of them start and end. Wherever it or
+// the host was killed before, it gets there at last.
+func driver(ctx context.Context, w *plugins.Worker) error {
+	for _, d := range []plugins.BackgroundWorker{
+		{Name: "d", FunctionName: "accompany"},
+		{Name: "p", FunctionName: "accompany", Flags: plugins.ClassParallel},
+		{Name: "e", FunctionName: "fail"},
+	} {
+		d.LibraryName, d.RestartTime, d.NotifyPid, d.MainArg = "failpoints", plugins.NeverRestart, w.Pid(), int64(w.Pid())
+		d.Flags |= plugins.ShmemAccess
+		if err := drive(ctx, w, d); err != nil {
+			if ctx.Err() == nil {
+				w.Logf(elog.Log, "driver gives up: %s: %v", d.Name, err)
+			}
+			return err
+		}
+	}
+	w.Logf(elog.Log, "driver is done")
+	return wait(ctx, w)
+}
+
+// patience is how long the driver waits for an answer.
+const patience = limit / 3
+
+// drive is the life of one worker.
+func drive(ctx context.Context, w *plugins.Worker, d plugins.BackgroundWorker) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("nobody answers"))
+	defer cancel()
+	handle, err := w.RegisterDynamicBackgroundWorker(d)
+	for errors.Is(err, plugins.ErrNoSlot) { // a former driver's worker is about to go
+		if _, waitErr := w.WaitLatch(ctx, waitEvents|plugins.Timeout, 10*time.Millisecond, plugins.WaitEvent{}); waitErr != nil || ctx.Err() != nil {
+			return errors.Join(err, waitErr)
+		}
+		w.ResetLatch()
+		handle, err = w.RegisterDynamicBackgroundWorker(d)
+	}
+	if err != nil {
+		return err
+	}
+	if err := awaitNews(ctx, w, handle, func(s plugins.HandleStatus) bool { return s != plugins.HandleNotYetStarted }); err != nil {
+		return fmt.Errorf("its start: %w", err)
+	}
+	if d.FunctionName != "fail" {
+		if err := w.TerminateBackgroundWorker(handle); err != nil {
+			return err
+		}
+	}
+	if err := awaitNews(ctx, w, handle, func(s plugins.HandleStatus) bool { return s == plugins.HandleStopped }); err != nil {
+		return fmt.Errorf("its end: %w", err)
+	}
+	return nil
+}
+
+// awaitNews waits for a status. Unlike WaitForBackgroundWorkerStartup and
+// -Shutdown it relies on being notified, and on nothing else.
+func awaitNews(ctx context.Context, w *plugins.Worker, h plugins.Handle, done func(plugins.HandleStatus) bool) error {
+	for {
+		status, _, err := w.GetBackgroundWorkerPid(h)
+		if err != nil || done(status) {
+			return err
+		}
+		if _, err := w.WaitLatch(ctx, waitEvents, 0, plugins.WaitEvent{}); err != nil {
+			return errors.Join(err, context.Cause(ctx))
+		}
+		w.ResetLatch()
+	}
+}
+
+// accompany ends with the process whose pid is its MainArg.
+func accompany(ctx context.Context, w *plugins.Worker) error {
+	for unix.Kill(int(w.Entry().MainArg), 0) == nil {
+		if events, err := w.WaitLatch(ctx, waitEvents|plugins.Timeout, 10*time.Millisecond, plugins.WaitEvent{}); err != nil || events&plugins.PostmasterDeath != 0 {
+			return err
+		}
+		w.ResetLatch()
+	}
+	return nil
+}
