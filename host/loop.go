@@ -8,6 +8,7 @@ import (
 	"github.com/pgexthost/pgexthost/host/postmaster"
 	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/handshake"
+	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
@@ -77,6 +78,9 @@ func (h *host) dispatch(ev any) {
 	case exited:
 		if end, ok := h.children.buried(ev.child); ok {
 			h.step(end)
+			if !end.Clean { // it may have had no time to say what it has done to the slots
+				h.step(postmaster.SlotsChanged{})
+			}
 		}
 	case rung:
 		h.checkSignals()
@@ -166,7 +170,7 @@ func (h *host) execute(cmd postmaster.Command) (answer postmaster.Event) {
 		failpoint.Here(failpoint.Remade)
 	case postmaster.BreakLocks:
 		failpoint.Here(failpoint.LocksBreaking)
-		h.segment.BreakSlotLock(cmd.Pid)
+		h.segment.BreakSlotLock(cmd.Pid, uint32(plugins.ClassParallel))
 		failpoint.Here(failpoint.LocksBroken)
 	case postmaster.SetStatus:
 		h.setStatus(cmd.Status)

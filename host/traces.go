@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/pgexthost/pgexthost/internal/control"
 	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/lockfile"
 	"github.com/pgexthost/pgexthost/internal/settings"
@@ -60,6 +61,7 @@ func (h *host) removeTraces() {
 	}
 	if h.dir != nil && h.dir.isOurs() {
 		_ = os.Remove(h.settingsFile())
+		_ = os.Remove(filepath.Join(h.dir.path, control.SocketName)) // of a control server that was killed
 	}
 }
 

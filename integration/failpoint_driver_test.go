@@ -34,7 +34,7 @@ func driver(ctx context.Context, w *plugins.Worker) error {
 		d.LibraryName, d.RestartTime, d.NotifyPid, d.MainArg = "failpoints", plugins.NeverRestart, w.Pid(), int64(w.Pid())
 		d.Flags |= plugins.ShmemAccess
 		if err := drive(ctx, w, d); err != nil {
-			if ctx.Err() == nil {
+			if w.PostmasterIsAlive() && ctx.Err() == nil {
 				w.Logf(elog.Log, "driver gives up: %s: %v", d.Name, err)
 			}
 			return err
@@ -84,8 +84,12 @@ func awaitNews(ctx context.Context, w *plugins.Worker, h plugins.Handle, done fu
 		if err != nil || done(status) {
 			return err
 		}
-		if _, err := w.WaitLatch(ctx, waitEvents, 0, plugins.WaitEvent{}); err != nil {
+		events, err := w.WaitLatch(ctx, waitEvents, 0, plugins.WaitEvent{})
+		switch {
+		case err != nil:
 			return errors.Join(err, context.Cause(ctx))
+		case events&plugins.PostmasterDeath != 0:
+			return plugins.ErrPostmasterDied
 		}
 		w.ResetLatch()
 	}

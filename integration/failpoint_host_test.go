@@ -119,7 +119,7 @@ const driverEnds = `LOG:  driver (is done|gives up)`
 // the host is gone.
 func (l life) settle(nth int) map[string]int {
 	l.t.Helper()
-	if !l.await(driverEnds, nth) {
+	if !l.await(driverEnds, nth) || slices.Contains(l.workers, "client") && !l.await(`LOG:  client is connected`, 1) {
 		return nil
 	}
 	deadline := time.After(limit)

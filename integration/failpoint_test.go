@@ -3,6 +3,7 @@ package integration
 import (
 	"fmt"
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -26,27 +27,33 @@ type failure struct {
 	server bool   // the host has a server
 }
 
-func (f failure) spec() string {
-	spec := f.at.String()
-	if f.of != "" {
-		spec += "/" + f.of
-	}
-	spec += "=kill host"
+// victim is who is killed.
+func (f failure) victim() string {
 	if f.child {
-		spec = spec[:len(spec)-len("host")] + "child"
+		return "child"
 	}
-	return fmt.Sprintf("%s@%d", spec, max(f.nth, 1))
+	return "host"
+}
+
+// spec is what package failpoint is told.
+func (f failure) spec() string {
+	where := f.at.String()
+	if f.of != "" {
+		where += "/" + f.of
+	}
+	return fmt.Sprintf("%s=kill %s@%d", where, f.victim(), max(f.nth, 1))
 }
 
 func (f failure) String() string {
-	text := f.spec()
-	for _, word := range []struct {
-		is   bool
-		name string
-	}{{f.scope != "", "scope " + f.scope}, {f.reload, "reload"}, {f.crash, "crash"}} {
-		if word.is {
-			text += ", " + word.name
-		}
+	text := fmt.Sprintf("%s, %d, %s, kill %s", f.at, max(f.nth, 1), f.of, f.victim())
+	if f.scope != "" {
+		text += ", scope " + f.scope
+	}
+	if f.reload {
+		text += ", reload"
+	}
+	if f.crash {
+		text += ", crash"
 	}
 	return text
 }
@@ -55,13 +62,27 @@ func (f failure) String() string {
 // what is to be restarted runs again, every slot is free that should be, and the
 // next start finds nothing in its way.
 func TestAKillAtAnyPointLeavesNothingBehind(t *testing.T) {
-	for _, f := range failures() {
-		t.Run(f.String(), func(t *testing.T) {
-			t.Parallel()
-			f.test(t)
+	t.Parallel()
+	withFailpoints(t, "") // is made now, so that none of the tests below waits for it
+	next := make(chan failure)
+	var lanes sync.WaitGroup
+	for range failureLanes {
+		lanes.Go(func() {
+			for f := range next {
+				t.Run(f.String(), f.test)
+			}
 		})
 	}
+	for _, f := range failures() {
+		next <- f
+	}
+	close(next)
+	lanes.Wait()
 }
+
+// failureLanes is how many failures are tried at a time. Hosts mostly wait, so
+// there may be more of them than processors.
+const failureLanes = 6
 
 func (f failure) test(t *testing.T) {
 	counters := shortTempDir(t)

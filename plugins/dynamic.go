@@ -70,20 +70,22 @@ func (w *Worker) RegisterDynamicBackgroundWorker(worker BackgroundWorker) (Handl
 	if err != nil {
 		return Handle{}, err
 	}
-	failpoint.Here(failpoint.Claimed)
-	w.wakePostmaster(slot)
 	return Handle{incarnation: w.segment.Incarnation(), slot: uint32(slot), generation: generation}, nil
 }
 
 // The slots know of this flag, too.
 var _ = [1]struct{}{}[ClassParallel-shmem.ParallelFlag]
 
+// claim takes a slot and tells the postmaster.
 func (w *Worker) claim(worker BackgroundWorker) (slot int, generation uint64, err error) {
 	limit := w.settings.store.Int(settings.MaxParallelWorkers)
 	w.critical.Lock()
+	defer w.critical.Unlock()
 	slot, generation, err = w.slots().Claim(worker.Descriptor(), worker.Flags&ClassParallel != 0, uint32(limit))
-	w.critical.Unlock()
 	switch {
+	case err == nil:
+		failpoint.Here(failpoint.Claimed)
+		w.wakePostmaster(slot)
 	case errors.Is(err, shmem.ErrNoFreeSlot):
 		err = ErrNoSlot
 	case errors.Is(err, shmem.ErrParallelLimit):
@@ -125,8 +127,8 @@ func (w *Worker) TerminateBackgroundWorker(h Handle) error {
 		return nil
 	}
 	w.critical.Lock()
+	defer w.critical.Unlock()
 	requested, err := w.slots().RequestTermination(int(h.slot), h.generation)
-	w.critical.Unlock()
 	if requested {
 		failpoint.Here(failpoint.TerminateAsked)
 		w.wakePostmaster(int(h.slot))

@@ -41,7 +41,7 @@ type Worker struct {
 	shutdown     atomic.Bool // ShutdownRequestPending
 	dying        atomic.Bool // the default SIGTERM handler ran
 	activityLock sync.Mutex  // activity reports come from one goroutine at a time
-	critical     sync.Mutex  // held by whoever may hold a lock of shared memory
+	critical     sync.Mutex  // held by whoever may hold a lock of shared memory, or owes the postmaster the news of what it did there
 	session      sessionState
 	lastWords    sync.Once // the FATAL line of a SIGTERM
 	exiting      sync.Once
