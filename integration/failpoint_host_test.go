@@ -68,7 +68,7 @@ type life struct {
 }
 
 // begin starts the host. It has one slot that is not taken.
-func begin(t *testing.T, server bool, options ...hostOption) life {
+func begin(t testing.TB, server bool, options ...hostOption) life {
 	t.Helper()
 	l := life{workers: []string{"driver", "steady"}}
 	workers := []plugins.BackgroundWorker{

@@ -63,37 +63,38 @@ func (f failure) String() string {
 // next start finds nothing in its way.
 func TestAKillAtAnyPointLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	withFailpoints(t, "") // is made now, so that none of the tests below waits for it
-	next := make(chan failure)
-	var lanes sync.WaitGroup
-	for range failureLanes {
-		lanes.Go(func() {
-			for f := range next {
-				t.Run(f.String(), f.test)
+	var tests []testing.InternalTest
+	for _, f := range failures() {
+		tests = append(tests, testing.InternalTest{Name: f.String(), F: f.test})
+	}
+	runInLanes(t, tests)
+}
+
+// lanes is how many hosts are killed at a time. They mostly wait, so there may be
+// more of them than processors.
+const lanes = 6
+
+func runInLanes(t *testing.T, tests []testing.InternalTest) {
+	withFailpoints(t, "") // the program is made now, so that no test waits for it
+	next := make(chan testing.InternalTest)
+	var running sync.WaitGroup
+	defer running.Wait()
+	for range lanes {
+		running.Go(func() {
+			for test := range next {
+				t.Run(test.Name, test.F)
 			}
 		})
 	}
-	for _, f := range failures() {
-		next <- f
+	for _, test := range tests {
+		next <- test
 	}
 	close(next)
-	lanes.Wait()
 }
-
-// failureLanes is how many failures are tried at a time. Hosts mostly wait, so
-// there may be more of them than processors.
-const failureLanes = 6
 
 func (f failure) test(t *testing.T) {
 	counters := shortTempDir(t)
-	options := []hostOption{withFailpoints(t, counters, f.also, f.spec())}
-	if f.scope != "" {
-		options = append(options, withSetting("crash_scope="+f.scope))
-	}
-	if f.crash {
-		options = append(options, withSetting("crash_scope=cluster"))
-	}
-	l := begin(t, f.server, options...)
+	l := begin(t, f.server, append(f.settings(), withFailpoints(t, counters, f.also, f.spec()))...)
 	end := l.goThrough(f.reload, f.crash)
 	if n, err := failpoint.Passed(counters, f.at, f.of); err != nil || n < max(f.nth, 1) {
 		t.Fatalf("the point was passed %d times, %v", n, err)
@@ -115,9 +116,26 @@ func (f failure) test(t *testing.T) {
 		l.expectTidy()
 		return
 	}
-	again := begin(t, f.server, inDir(l.dir))
+	l.startAgain(f.server)
+}
+
+// settings are those of the host.
+func (f failure) settings() (options []hostOption) {
+	if f.scope != "" {
+		options = append(options, withSetting("crash_scope="+f.scope))
+	}
+	if f.crash {
+		options = append(options, withSetting("crash_scope=cluster"))
+	}
+	return options
+}
+
+// startAgain checks that the next host finds nothing in its way.
+func (l life) startAgain(server bool) {
+	l.t.Helper()
+	again := begin(l.t, server, inDir(l.dir))
 	if end := again.goThrough(false, false); !end.Success() || again.count(`driver is done`) == 0 {
-		t.Errorf("the next host: %v", end)
+		l.t.Errorf("the next host: %v", end)
 	}
 	again.expectNoComplaints()
 	again.expectTidy()

@@ -12,6 +12,9 @@ func SetParallelCounters(s *Segment, n uint32) {
 	s.head.parallelTerminate.Store(n)
 }
 
+// CountParallel counts n parallel workers as registered.
+func CountParallel(s *Segment, n uint32) { s.head.parallelRegister.Add(n) }
+
 // SetSlotLock overwrites the slot lock.
 func SetSlotLock(s *Segment, word uint32) { s.head.slotLock.Store(word) }
 
