@@ -22,10 +22,11 @@ demo: build postgres ## See worker_spi work, end to end, against a private serve
 test: build postgres ## Run all tests, with real processes and a real server (COUNT=20 repeats)
 	$(GO) test -count=$(COUNT) $(TESTFLAGS) ./...
 
-torture: build ## Garbage in shared memory, and random scripts against the model, for long (ROUNDS=10000 CHECKS=100000)
+torture: build ## Garbage in shared memory, random scripts against the model, and kills at random points, for long (ROUNDS=10000 CHECKS=100000 KILLS=1000)
 	PGEXTHOST_TORTURE=$(or $(ROUNDS),10000) $(GO) test -count=1 -timeout 30m -v -run 'SharedMemory' ./host ./integration
 	$(GO) test -run TheMachineDoes -rapid.checks=$(or $(CHECKS),100000) -timeout 1h ./host/postmaster
 	$(GO) test -run TestRealProcesses -rapid.checks=300 -timeout 1h ./integration
+	PGEXTHOST_TEST_RANDOM_KILLS=$(or $(KILLS),1000) $(GO) test -count=1 -timeout 1h -v -run TestKillsAtRandomPoints ./integration
 
 race: build postgres ## Run all tests under the race detector (needs gcc)
 	CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test -race -count=$(COUNT) $(TESTFLAGS) ./...

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -22,6 +23,9 @@ var armed = func() map[string][]spec {
 	if err == nil && len(specs) > 0 && os.Getenv(Dir) == "" {
 		err = fmt.Errorf("%s is not set", Dir)
 	}
+	if err == nil && len(specs) > 0 && !isChild {
+		err = os.WriteFile(hostFile(), fmt.Append(nil, os.Getpid()), 0o600)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "pgexthost:", err)
 		os.Exit(98)
@@ -32,6 +36,15 @@ var armed = func() map[string][]spec {
 	}
 	return byPoint
 }()
+
+// hostFile tells children who the host is. When that is dead they have another
+// parent, who must not be killed in its place.
+func hostFile() string { return filepath.Join(os.Getenv(Dir), "host") }
+
+func parentIsHost() bool {
+	text, err := os.ReadFile(hostFile())
+	return err == nil && string(text) == strconv.Itoa(os.Getppid())
+}
 
 // self is this process: a child, by its title, or the host.
 var self, isChild = strings.CutPrefix(os.Args[0], titlePrefix)
@@ -115,8 +128,9 @@ func (a action) take(p Point, child int) {
 		panic("there is no child at the failpoint " + p.String())
 	case a == killChild:
 		kill(child)
-	case a == killHost && isChild:
+	case a == killHost && isChild && parentIsHost():
 		kill(os.Getppid())
+	case a == killHost && isChild: // it is dead already
 	case a == killHost:
 		kill(os.Getpid())
 	case a == stop:
