@@ -36,8 +36,8 @@
 //   - When the host dies every wait returns, the context ends, and the process
 //     is gone half a second later at the latest.
 //   - A process that ends through the runtime leaves a clean mark in shared
-//     memory, and no lock there; one that is killed, or calls os.Exit, may leave
-//     a lock, but no mark.
+//     memory, and neither a lock there nor anything that the host was not told
+//     of; one that is killed, or calls os.Exit, may leave those, but no mark.
 //   - A wait for another worker ends: with that worker's change, within a second
 //     of it if nobody notifies, with the context, or with the host.
 //   - This package depends neither on pgx nor on net/http: what is linked in is

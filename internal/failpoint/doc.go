@@ -23,7 +23,7 @@
 //
 // and whoever kills another goes on when that is dead. [Dir] names a
 // directory with one file for each spec that was reached. It has a byte for each
-// time that was passed: see [Passed].
+// time that was passed: see [Passed]. Use another for each host.
 package failpoint
 
 // The environment variables.
