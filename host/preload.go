@@ -72,7 +72,6 @@ func (h *host) awaitPreload() (*handshake.PreloadResult, error) {
 				}
 			case preloaded:
 				got = &ev
-				failpoint.Here(failpoint.PreloadRead)
 				if p := h.children.byID[preloadChild]; p != nil && ev.err != nil && !isGone(ev.err) {
 					h.children.fail(preloadChild, ev.err)
 				}
@@ -140,6 +139,7 @@ func (h *host) readPreload(socket *os.File, startup handshake.Startup) {
 		_ = socket.SetDeadline(time.Time{}) // Init may take its time
 		err = handshake.Read(socket, &result)
 	}
+	failpoint.Here(failpoint.PreloadRead)
 	h.post(preloaded{result, err})
 }
 

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -77,7 +78,7 @@ func titleOf(pid int) string {
 	if pid == 0 {
 		return ""
 	}
-	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	line := commandLine(pid)
 	argv0, _, _ := strings.Cut(string(line), "\x00")
 	if title, ok := strings.CutPrefix(argv0, titlePrefix); ok {
 		titles.Store(pid, title)
@@ -86,6 +87,22 @@ func titleOf(pid int) string {
 	title, _ := titles.Load(pid)
 	text, _ := title.(string)
 	return text
+}
+
+// commandLine returns that of a process. One that is just being executed has none
+// for a moment, a zombie has none any more.
+func commandLine(pid int) []byte {
+	for {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if len(line) > 0 || err != nil {
+			return line
+		}
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if _, state, _ := strings.Cut(string(stat), ") "); err != nil || strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X") {
+			return nil
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // pass does what is to be done at a point, where the process, which may be

@@ -12,7 +12,7 @@ const (
 	LockFileMade
 	RemnantsRemoved // of a host that was killed
 	SharedMemoryMade
-	PreloadRead // the preload child still lives
+	PreloadRead // and the event loop does not know it
 	FileWritten // one that is to replace another: postmaster.opts, then the settings
 	TracesLeft
 	CoreStarting
