@@ -8,7 +8,6 @@ import (
 	"github.com/pgexthost/pgexthost/host/postmaster"
 	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/handshake"
-	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
@@ -170,7 +169,7 @@ func (h *host) execute(cmd postmaster.Command) (answer postmaster.Event) {
 		failpoint.Here(failpoint.Remade)
 	case postmaster.BreakLocks:
 		failpoint.Here(failpoint.LocksBreaking)
-		h.segment.BreakSlotLock(cmd.Pid, uint32(plugins.ClassParallel))
+		h.segment.BreakSlotLock(cmd.Pid)
 		failpoint.Here(failpoint.LocksBroken)
 	case postmaster.SetStatus:
 		h.setStatus(cmd.Status)

@@ -10,7 +10,7 @@ import (
 
 // Whoever died between counting a parallel worker and handing over its slot must
 // not cost the others one for ever.
-func TestWhoBreaksTheSlotLockCountsTheParallelWorkers(t *testing.T) {
+func TestWhoDiesWhileHeRegistersAParallelWorkerCostsTheOthersNone(t *testing.T) {
 	const parallel, limit = 0x10, 3
 	for _, start := range []uint32{0, math.MaxUint32 - 1} {
 		s, _ := newSegment(t, 8, 1)
@@ -31,11 +31,11 @@ func TestWhoBreaksTheSlotLockCountsTheParallelWorkers(t *testing.T) {
 		}
 		shmem.HoldSlotLock(s, 4711)
 		shmem.CountParallel(s, 2) // twice, as if it had been killed twice
-		s.BreakSlotLock(4712, parallel)
+		s.BreakSlotLock(4712)
 		if s.SlotLockHolder() != 4711 {
 			t.Fatal("the lock was not the dead's")
 		}
-		s.BreakSlotLock(4711, parallel)
+		s.BreakSlotLock(4711)
 		for n := range 3 { // one runs, and two more may
 			if err := claim(); (err == nil) != (n < 2) || n == 2 && !errors.Is(err, shmem.ErrParallelLimit) {
 				t.Errorf("from %d: claim %d: %v", start, n, err)

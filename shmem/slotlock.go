@@ -91,9 +91,9 @@ func (b BackendSlots) Unlock() { b.unlock() }
 
 // BreakSlotLock frees the slot lock if it is held by a process that the caller
 // knows to be dead. Claim hands a slot over by its last store, so a slot that
-// was being claimed is still free, though it may be counted already. So the
-// parallel workers, whose flag the caller knows, are counted anew.
-func (s *Segment) BreakSlotLock(dead int, parallel uint32) {
+// was being claimed is still free. That it may have been counted as a parallel
+// worker's already refuses nobody: see Claim.
+func (s *Segment) BreakSlotLock(dead int) {
 	// Between two looks only the mark that somebody sleeps can come, unless
 	// somebody writes garbage; and that must not keep the postmaster here.
 	for range readAttempts {
@@ -101,25 +101,11 @@ func (s *Segment) BreakSlotLock(dead int, parallel uint32) {
 		if held&^lockContended != uint32(dead) {
 			return
 		}
-		s.recountParallel(parallel)
 		if s.head.slotLock.CompareAndSwap(held, 0) {
 			futexWake(&s.head.slotLock)
 			return
 		}
 	}
-}
-
-// recountParallel makes the count of registered parallel workers what the slots
-// say. The caller is the postmaster, who alone frees slots, and nobody else has
-// the slot lock.
-func (s *Segment) recountParallel(parallel uint32) {
-	n := s.head.parallelTerminate.Load()
-	for i := range s.slots {
-		if s.slots[i].inUse.Load() != 0 && s.slots[i].worker.flags&parallel != 0 {
-			n++
-		}
-	}
-	s.head.parallelRegister.Store(n)
 }
 
 func (b BackendSlots) unlock() {
