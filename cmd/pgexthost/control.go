@@ -112,6 +112,9 @@ func (c *controller) holder(purpose string) (*lockfile.Process, error) {
 		return nil, inWords(err)
 	}
 	p, err := contents.Holder()
+	if errors.Is(err, lockfile.ErrCopied) {
+		return nil, failure("%s\nIs server running?", c.isCopy(contents))
+	}
 	if errors.Is(err, lockfile.ErrGone) {
 		return nil, cannotSignal(purpose, contents.Pid, err)
 	}
@@ -121,6 +124,12 @@ func (c *controller) holder(purpose string) (*lockfile.Process, error) {
 // notThere is what there is to say when no host runs in the data directory.
 func (c *controller) notThere() string {
 	return fmt.Sprintf("PID file \"%s\" does not exist\nIs server running?", filepath.Join(c.dir, lockfile.Name))
+}
+
+// isCopy is what there is to say about a lock file that was copied here.
+func (c *controller) isCopy(contents lockfile.Contents) string {
+	return fmt.Sprintf("PID file \"%s\" is a copy of that in directory \"%s\", where server process (PID: %d) runs",
+		filepath.Join(c.dir, lockfile.Name), contents.DataDir, contents.Pid)
 }
 
 // sendSignal sends a signal to a host, for the given purpose.

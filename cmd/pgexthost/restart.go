@@ -78,6 +78,10 @@ func (c *controller) findOld() (*lockfile.Process, error) {
 		return nil, inWords(err)
 	}
 	p, err := contents.Holder()
+	if errors.Is(err, lockfile.ErrCopied) {
+		warn("%s\nstarting server anyway", c.isCopy(contents))
+		return nil, nil
+	}
 	if errors.Is(err, lockfile.ErrGone) {
 		warn("old server process (PID: %d) seems to be gone\nstarting server anyway", contents.Pid)
 		return nil, nil
@@ -102,11 +106,41 @@ func (c *controller) lastCommand(start *startFlags, old *lockfile.Process) (host
 	}
 	command := hostCommand{program: opts.Program, args: opts.Args, workDir: c.oldWorkDir(old, opts.Args)}
 	if start.options != nil {
-		if command.args, err = c.otherArguments(start, opts.Args); err != nil {
-			return hostCommand{}, err
-		}
+		command.args, err = c.otherArguments(start, opts.Args)
+	} else {
+		command.args, err = c.runHere(command)
+	}
+	if err != nil {
+		return hostCommand{}, err
 	}
 	return command, command.check()
+}
+
+// runHere returns the arguments of a host as they are, if they lead to the data
+// directory. Those of "pgexthost run" may lead elsewhere: the directory was
+// moved or copied since, or the environment of then said where it is. A
+// restart here must not start a host there.
+func (c *controller) runHere(command hostCommand) ([]string, error) {
+	if !isRun(command.args) {
+		return command.args, nil
+	}
+	flags, options := newRunFlags()
+	if err := flags.Parse(command.args[1:]); err != nil {
+		return nil, err // isRun has seen that there is none
+	}
+	dir := options.dir
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(command.workDir, dir)
+	}
+	if flags.Changed("pgdata") && isSameFile(dir, c.dir) {
+		return command.args, nil
+	}
+	var words []string
+	for _, setting := range options.settings {
+		words = append(words, "-c", setting)
+	}
+	here, err := c.runCommand(words)
+	return here.args, err
 }
 
 // otherArguments are the options of -o, as arguments of the program that had

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"time"
@@ -16,13 +17,17 @@ import (
 // ErrGone says that the process which wrote a lock file lives no more.
 var ErrGone = errors.New("no such process")
 
+// ErrCopied is the [ErrGone] of a lock file that was copied with its directory:
+// the process which wrote it may well live, but it runs where the original is.
+var ErrCopied = fmt.Errorf("the lock file is a copy: %w", ErrGone)
+
 // clockSlack is by how much a process may seem to be younger than the file that
 // it has written: line 3 has whole seconds, and the clock may have been set.
 const clockSlack = 2 * time.Second
 
 // Holder finds the live process that wrote the file. It returns [ErrGone] if
 // there is none: it is dead or a zombie, or the pid is that of a process which
-// has started later. It returns an *elog.ErrorData if the host runs in another
+// has started later; and [ErrCopied] if it runs in another directory. It returns an *elog.ErrorData if the host runs in another
 // PID namespace, such as a container's, where this process can't reach it. The
 // caller closes the process.
 func (c Contents) Holder() (*Process, error) {
@@ -32,6 +37,9 @@ func (c Contents) Holder() (*Process, error) {
 		}
 		return nil, elog.New(elog.Error, elog.ObjectNotInPrerequisite, "the server (PID %d) runs in another PID namespace", c.Pid).
 			WithHint("Run this command where the host runs, for instance inside its container.")
+	}
+	if c.isCopy() {
+		return nil, ErrCopied
 	}
 	fd, err := unix.PidfdOpen(c.Pid, 0)
 	if isErrno(err, unix.ESRCH, unix.EINVAL, unix.ENOENT) {
@@ -66,6 +74,26 @@ func hasEnded(pidfd int) bool {
 func (c Contents) isElsewhere() bool {
 	own := ownNamespace()
 	return own != 0 && c.identity.namespace != 0 && own != c.identity.namespace
+}
+
+// isCopy reports whether the original of this file is still in the directory
+// that it names, and that is not the one where it was read: somebody has copied
+// a data directory with a host running in it. One that was moved has left no
+// original behind.
+func (c Contents) isCopy() bool {
+	if c.readIn == "" || c.DataDir == "" {
+		return false
+	}
+	here, err := os.Stat(c.readIn)
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(c.DataDir)
+	if err != nil || os.SameFile(here, there) {
+		return false
+	}
+	original, err := Read(c.DataDir)
+	return err == nil && original.Pid == c.Pid && original.identity == c.identity
 }
 
 // isAnother reports whether the process can't have written the file. What the
