@@ -3,9 +3,12 @@ package control
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"net"
+	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,10 +45,23 @@ func Dial(ctx context.Context, dataDir string) (*Client, error) {
 				WithDetail("There is no host in data directory \"%s\".", dataDir).
 				WithHint("Start it with \"pgexthost start -D %s\".", dataDir)
 		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ECONNREFUSED), ctx.Err() != nil, time.Now().After(deadline):
-			return nil, elog.New(elog.Error, elog.SQLClientUnableToConnect, "could not connect to socket \"%s\": %s", path, elog.OSReason(err)).WithCause(err)
+			return nil, unreachable(path, err)
 		}
 		time.Sleep(dialPause)
 	}
+}
+
+// unreachable says that a host runs, but nobody listens at its socket.
+func unreachable(path string, err error) error {
+	report := elog.New(elog.Error, elog.SQLClientUnableToConnect, "could not connect to socket \"%s\": %s", path, elog.OSReason(err)).WithCause(err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return report.WithDetail("The host runs, but its socket has been removed.").
+			WithHint("End the process \"pgexthost: %s\" with SIGTERM: the host starts another, which makes the socket anew.", ServerName)
+	case errors.Is(err, unix.ECONNREFUSED):
+		return report.WithDetail("The host runs, but its %s does not.", ServerName).WithHint("The log of the host says why.")
+	}
+	return report
 }
 
 func isRunning(dataDir string) bool {
@@ -61,10 +77,23 @@ func isRunning(dataDir string) bool {
 	return true
 }
 
+// answerLimit is how long a request may take that does not wait for anything.
+const answerLimit = 30 * time.Second
+
 // Do sends a request and returns the response. An error that the server
 // reports is returned as such, with what else the response says. It returns the
-// cause of ctx's end if that comes first; the client is of no use then.
+// cause of ctx's end if that comes first, and an *elog.ErrorData if a request
+// that does not wait has no response within 30 s; the client is of no use then.
 func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
+	return c.do(ctx, r, answerLimit)
+}
+
+func (c *Client) do(ctx context.Context, r Request, limit time.Duration) (Response, error) {
+	deadline := time.Now().Add(limit)
+	if r.Wait {
+		deadline = time.Time{}
+	}
+	_ = c.conn.SetDeadline(deadline)
 	defer context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })()
 	var response Response
 	err := handshake.Write(c.conn, r)
@@ -76,10 +105,45 @@ func (c *Client) Do(ctx context.Context, r Request) (Response, error) {
 		return response, response.Error
 	case err != nil && ctx.Err() != nil:
 		return response, context.Cause(ctx)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return response, c.silent(limit).WithCause(err)
 	case err != nil:
-		return response, elog.New(elog.Error, elog.ConnectionFailure, "lost connection to the host: %v", err).WithCause(err)
+		return response, lost(err)
 	}
 	return response, nil
+}
+
+// silent says that the server does not answer: it is stopped, for instance.
+func (c *Client) silent(limit time.Duration) *elog.ErrorData {
+	report := elog.New(elog.Error, elog.ConnectionFailure, "the %s of the host has not answered within %d s", ServerName, int(limit.Seconds()))
+	if pid := c.serverPid(); pid > 0 {
+		return report.WithHint("If it hangs, end it with \"pgexthost kill KILL %d\": the host starts another.", pid)
+	}
+	return report
+}
+
+// serverPid is the process at the other end, or 0 if that can't be told here.
+func (c *Client) serverPid() (pid int) {
+	raw, err := c.conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			pid = int(cred.Pid)
+		}
+	})
+	return pid
+}
+
+// lost says that the server has hung up, as it does when the host is stopped.
+func lost(err error) error {
+	ends := []error{io.EOF, io.ErrUnexpectedEOF, unix.ECONNRESET, unix.EPIPE}
+	if slices.ContainsFunc(ends, func(end error) bool { return errors.Is(err, end) }) {
+		return elog.New(elog.Error, elog.ConnectionFailure, "the host closed the connection unexpectedly").
+			WithDetail("It has been stopped, or its %s has ended, before or while processing the request.", ServerName).WithCause(err)
+	}
+	return elog.New(elog.Error, elog.ConnectionFailure, "lost connection to the host: %s", elog.OSReason(err)).WithCause(err)
 }
 
 // Close closes the connection.
