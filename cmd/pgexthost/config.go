@@ -197,7 +197,7 @@ func isUp(dir string) bool {
 // currentSettings returns the settings of the running host, or else those it
 // would start with.
 func currentSettings(ctx context.Context, dir string, options []string) ([]host.Setting, error) {
-	if err := host.CheckDataDir(dir); err != nil {
+	if err := checkVisit(dir); err != nil {
 		return nil, err
 	}
 	all, pid, err := runningSettings(dir)

@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
-	"github.com/pgexthost/pgexthost/host"
 	"github.com/pgexthost/pgexthost/internal/control"
 )
 
@@ -54,7 +53,7 @@ func withClient(ctx context.Context, flags *pflag.FlagSet, dir string, do func(c
 	if err := requireDataDir(flags, dir); err != nil {
 		return err
 	}
-	if err := host.CheckDataDir(dir); err != nil {
+	if err := checkVisit(dir); err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM)
