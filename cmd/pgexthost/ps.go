@@ -2,16 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
 	"os"
 	"os/signal"
-	"strconv"
-	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
@@ -21,28 +14,31 @@ import (
 
 // runPs is "pgexthost ps".
 func runPs(ctx context.Context, args []string) error {
-	flags := newFlags("ps", "-D DIR [--json] [--watch]", "Lists the host's background workers, one line for each slot that is in use.")
+	flags := newFlags("ps", "-D DIR [--json] [--watch]", "Lists the host's background workers, one line for each slot that is in use. On a\n"+
+		"terminal, columns that do not fit are left out; a pipe or a file gets them all.")
 	var dir string
 	dataDirFlag(flags, &dir)
 	asJSON := flags.Bool("json", false, "print a JSON array, with all that is known")
-	watch := flags.Bool("watch", false, "print the list again every second, until Ctrl-C")
+	watch := flags.Bool("watch", false, "show the list anew every second, until Ctrl-C")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
 	return withClient(ctx, flags, dir, func(ctx context.Context, c *control.Client) error {
 		for {
 			response, err := c.Do(ctx, control.Request{Op: control.OpPs})
+			if ctx.Err() != nil && *watch {
+				return nil // that is how to end it
+			}
 			if err == nil {
-				err = printWorkers(os.Stdout, response.Workers, *asJSON)
+				err = showWorkers(os.Stdout, response.Workers, *asJSON, *watch)
 			}
 			if err != nil || !*watch {
 				return err
 			}
 			select {
 			case <-ctx.Done():
-				return nil // that is how to end it
+				return nil
 			case <-time.After(time.Second):
-				fmt.Println()
 			}
 		}
 	})
@@ -64,53 +60,4 @@ func withClient(ctx context.Context, flags *pflag.FlagSet, dir string, do func(c
 	}
 	defer client.Close()
 	return do(ctx, client)
-}
-
-func printWorkers(w io.Writer, workers []control.Worker, asJSON bool) error {
-	if asJSON {
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(workers)
-	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprint(table, "SLOT\tGEN\tPID\tNAME\tTYPE\tLIBRARY\tFUNCTION\tSTATE\tDATABASE\tWAIT EVENT\tSTARTED\tRESTARTS\tLAST EXIT\tNEXT START\n")
-	for _, r := range workers {
-		fmt.Fprintf(table, "%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n",
-			r.Slot, r.Generation, shownPid(r.Pid), shown(r.Name), shown(r.Type), shown(r.Library), shown(r.Function), r.State, dash(r.Database), dash(r.WaitEvent),
-			shownTime(r.StartedAt), r.Restarts, dash(r.LastExit), shownTime(r.NextStart))
-	}
-	return table.Flush()
-}
-
-func shownPid(pid int) string {
-	if pid == 0 {
-		return "-"
-	}
-	return strconv.Itoa(pid)
-}
-
-func shownTime(t *time.Time) string {
-	if t == nil {
-		return "-"
-	}
-	return t.Local().Format("2006-01-02 15:04:05")
-}
-
-func dash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return shown(text)
-}
-
-// shown makes text fit for one line of a terminal. Names come out of shared
-// memory: a line break or a tab would forge rows and columns, and an escape
-// sequence more than that.
-func shown(text string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, text)
 }

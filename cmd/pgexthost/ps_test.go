@@ -151,7 +151,7 @@ func TestNamesCannotForgeWhatPsShows(t *testing.T) {
 	if r := d.control(t, "launch", "nosuch", "thing", "--name", "a\n9\tforged\r\x1b[2J", "--restart", "3600", "--start", "postmaster"); r.code != 0 {
 		t.Fatalf("got %+v", r)
 	}
-	const name = "a?9?forged??[2J"
+	const name = `a\n9\tforged\r?[2J`
 	eventually(t, "it to be listed", func() bool { return d.ps(t)["a\n9\tforged\r?[2J"] != nil })
 	r := d.control(t, "ps")
 	r.want(t, 0, " "+name+" ", "")

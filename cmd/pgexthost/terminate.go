@@ -29,11 +29,11 @@ func runTerminate(ctx context.Context, args []string) error {
 		for _, w := range response.Terminated {
 			switch {
 			case *wait:
-				fmt.Printf("background worker \"%s\" is gone\n", shown(w.Name))
+				fmt.Printf("background worker \"%s\" is gone\n", printable(w.Name))
 			case w.Pid != 0:
-				fmt.Printf("background worker \"%s\" (PID %d) is being terminated\n", shown(w.Name), w.Pid)
+				fmt.Printf("background worker \"%s\" (PID %d) is being terminated\n", printable(w.Name), w.Pid)
 			default:
-				fmt.Printf("background worker \"%s\" is being unregistered\n", shown(w.Name))
+				fmt.Printf("background worker \"%s\" is being unregistered\n", printable(w.Name))
 			}
 		}
 		return nil

@@ -23,12 +23,12 @@ func runWhy(ctx context.Context, args []string) error {
 	err = withClient(ctx, flags, dir, func(ctx context.Context, c *control.Client) error {
 		response, err := c.Do(ctx, control.Request{Op: control.OpWhy, Target: target})
 		for _, a := range response.Answers {
-			fmt.Println(shown(a.Reason))
+			fmt.Println(printable(a.Reason))
 			if a.Detail != "" {
-				fmt.Printf("  %s\n", shown(a.Detail))
+				fmt.Printf("  %s\n", printable(a.Detail))
 			}
 			if a.Hint != "" {
-				fmt.Printf("  %s\n", shown(a.Hint))
+				fmt.Printf("  %s\n", printable(a.Hint))
 			}
 			running = running && a.Running
 		}
