@@ -8,13 +8,15 @@ import (
 
 	"github.com/pgexthost/pgexthost/internal/control"
 	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
 // runLaunch is "pgexthost launch".
 func runLaunch(ctx context.Context, args []string) error {
 	flags := newFlags("launch", "-D DIR LIBRARY FUNCTION [OPTION]...",
 		"Registers a dynamic background worker, which starts as soon as its start time has\n"+
-			"come, and prints its handle. With --wait, waits for that and prints its pid.")
+			"come, and prints its handle. With --wait, waits for that and prints its pid: the\n"+
+			"process has been started then, but may have failed since, which \"why\" tells.")
 	var dir, restart, start string
 	var l control.Launch
 	dataDirFlag(flags, &dir)
@@ -22,8 +24,8 @@ func runLaunch(ctx context.Context, args []string) error {
 	flags.StringVar(&l.Type, "type", "", "the worker's `TYPE` (default: its name)")
 	flags.Int64Var(&l.Arg, "arg", 0, "the main argument, a `NUMBER`")
 	flags.StringVar(&l.Extra, "extra", "", "the extra data, a `TEXT` of up to 128 bytes")
-	flags.StringVar(&restart, "restart", "never", "restart it so many seconds after it has failed: `SECS|never`")
-	flags.StringVar(&start, "start", "running", "start it when `postmaster|consistent|running`: at once, when the server\naccepts connections, or when it accepts writes")
+	flags.StringVar(&restart, "restart", "never", "start it again so many `SECS` after it has failed, or never")
+	flags.StringVar(&start, "start", "running", "`WHEN` to start it: postmaster (at once), consistent (the server\naccepts connections) or running (it accepts writes)")
 	wait := flags.Bool("wait", false, "wait until it has been started")
 	if err := parseWithArguments(flags, args, 2); err != nil {
 		return err
@@ -38,6 +40,10 @@ func runLaunch(ctx context.Context, args []string) error {
 	return withClient(ctx, flags, dir, func(ctx context.Context, c *control.Client) error {
 		response, err := c.Do(ctx, control.Request{Op: control.OpLaunch, Launch: &l, Wait: *wait})
 		switch {
+		case err != nil && ctx.Err() != nil:
+			return elog.New(elog.Error, elog.QueryCanceled, "canceled the wait for a background worker").
+				WithDetail("If it has been registered, it stays so, and starts when its time has come.").
+				WithHint("\"pgexthost why\" says what it waits for, \"pgexthost terminate\" ends it.")
 		case err != nil:
 			return err
 		case *wait:

@@ -82,6 +82,9 @@ func run(ctx context.Context, args []string) error {
 		printUsage(os.Stderr)
 		return exitStatus(1)
 	}
+	if args[0] == "help" && len(args) > 1 {
+		args = append(args[1:], "--help")
+	}
 	switch args[0] {
 	case "--help", "-?", "-h", "help":
 		printUsage(os.Stdout)

@@ -70,6 +70,7 @@ func TestHelpAndVersion(t *testing.T) {
 		for _, help := range []string{"--help", "-h", "-?"} {
 			pgexthost(t, c.name, help).want(t, 0, "Usage:\n  pgexthost "+c.name, "")
 		}
+		pgexthost(t, "help", c.name).want(t, 0, "Usage:\n  pgexthost "+c.name, "")
 		pgexthost(t, "--help").want(t, 0, "  "+c.name, "")
 	}
 }
@@ -83,6 +84,12 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"run"}, "pgexthost: error: no data directory specified\npgexthost: hint: Say -D DIR"},
 		{[]string{"init"}, "pgexthost: error: no data directory specified"},
 		{[]string{"run", "-D", "x", "y"}, "pgexthost: error: too many command-line arguments (first is \"y\")"},
+		{[]string{"help", "fly"}, "pgexthost: error: unrecognized command \"fly\""},
+		{[]string{"launch", "a", "b", "--arg", "x"}, "pgexthost: error: invalid argument \"x\" of --arg: not a number\npgexthost: hint: Try \"pgexthost launch --help\""},
+		{[]string{"stop", "-t", "-1"}, "pgexthost: error: invalid argument \"-1\" of --timeout: not a number of 0 or more\n"},
+		{[]string{"stop", "-t", "99999999999"}, "pgexthost: error: invalid argument \"99999999999\" of --timeout: out of range\n"},
+		{[]string{"ps", "--watch=5"}, "pgexthost: error: invalid argument \"5\" of --watch: not true or false\n"},
+		{[]string{"start", "--wait=5"}, "pgexthost: error: invalid argument \"5\" of --wait: not true or false\n"},
 		{[]string{"run", "--fast"}, "pgexthost: error: unknown flag: --fast\npgexthost: hint: Try \"pgexthost run --help\""},
 		{[]string{"init", "-D", "/dev/null/x"}, "pgexthost: error: could not create directory \"/dev/null/x\": Not a directory"},
 		{[]string{"init", "-D", "x", "--server", "hostaddr=127.0.0.1"}, "hostaddr"},

@@ -129,6 +129,8 @@ func TestLaunchAndTerminate(t *testing.T) {
 
 	// A wait can be given up; the worker stays.
 	cmd := program("launch", "-D", d.path, "x", "y", "--name", "patient", "--wait")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -136,8 +138,8 @@ func TestLaunchAndTerminate(t *testing.T) {
 	if err := cmd.Process.Signal(unix.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Wait(); err == nil {
-		t.Error("the launch that was given up has succeeded")
+	if err := cmd.Wait(); err == nil || !strings.Contains(stderr.String(), "canceled the wait for a background worker\n") {
+		t.Errorf("the launch that was given up says %v\n%s", err, stderr.String())
 	}
 	if d.ps(t)["patient"]["state"] != "not_yet_started" {
 		t.Errorf("got %v", d.ps(t))

@@ -20,7 +20,8 @@ import (
 func runRestart(_ context.Context, args []string) error {
 	c := newControl("restart", "[-D DIR] [-m MODE] [-l FILENAME] [-w|-W] [-t SECS] [-s] [-o OPTIONS]",
 		"Stops a host, if it runs, and starts it again: the same program with the same\n"+
-			"options as last time, unless -o gives others. It always waits for the stop.\n\n"+shutdownModesHelp)
+			"options as last time, unless -o gives others. It always waits for the stop. Where\n"+
+			"the log went is not known any more: say -l again.\n\n"+shutdownModesHelp)
 	mode := c.addMode()
 	start := c.addStart()
 	c.addWait()

@@ -32,7 +32,9 @@ type runOptions struct {
 func newRunFlags() (*pflag.FlagSet, *runOptions) {
 	flags := newFlags("run", "-D DIR [-c NAME=VALUE]...",
 		"Runs the host in the foreground, logging on standard error. It stops on SIGINT\n"+
-			"(Ctrl-C: fast, workers are terminated), SIGTERM (smart) and SIGQUIT (immediate).")
+			"(Ctrl-C: fast, workers are terminated), SIGTERM (smart) and SIGQUIT (immediate),\n"+
+			"and reads its configuration again on SIGHUP. All users of the machine can read its\n"+
+			"command line: passwords belong into the password file.")
 	var o runOptions
 	dataDirFlag(flags, &o.dir)
 	flags.StringArrayVarP(&o.settings, "set", "c", nil, "a setting, `NAME=VALUE`, that outranks the configuration file")

@@ -53,7 +53,7 @@ type startFlags struct {
 
 func (c *controller) addStart() *startFlags {
 	var s startFlags
-	c.flags.StringVarP(&s.logName, "log", "l", "", "append the host's log to the file `FILENAME`")
+	c.flags.StringVarP(&s.logName, "log", "l", "", "append the host's log to the file `FILENAME`\n(default: write it where this command writes)")
 	c.flags.StringArrayVarP(&s.options, "options", "o", nil, "`OPTIONS` of \"pgexthost run\", quoted as for a shell,\nfor instance -o \"-c log_min_messages=debug1\"")
 	return &s
 }

@@ -248,9 +248,9 @@ func TestStartRefusesWhatCannotWorkBeforeAnythingRuns(t *testing.T) {
 		{[]string{"-o", "now"}, "pgexthost: error: invalid argument of -o: too many command-line arguments (first is \"now\")\n" + hint},
 		{[]string{"-o", "-c nothing"}, "pgexthost: error: -c nothing requires a value\n"},
 		{[]string{"-o", "-c max_worker_processes=many"}, "pgexthost: error: invalid value for parameter \"max_worker_processes\": \"many\"\n"},
-		{[]string{"-t", "-1"}, "pgexthost: error: invalid argument \"-1\" for \"-t, --timeout\""},
-		{[]string{"-t", "soon"}, "pgexthost: error: invalid argument \"soon\" for \"-t, --timeout\""},
-		{[]string{"--wait=maybe"}, "pgexthost: error: invalid argument \"maybe\" for \"-w, --wait\""},
+		{[]string{"-t", "-1"}, "pgexthost: error: invalid argument \"-1\" of --timeout: not a number of 0 or more"},
+		{[]string{"-t", "soon"}, "pgexthost: error: invalid argument \"soon\" of --timeout: not a number of 0 or more"},
+		{[]string{"--wait=maybe"}, "pgexthost: error: invalid argument \"maybe\" of --wait: not true or false"},
 	} {
 		r := d.control(t, "start", append([]string{"-l", d.log}, tt.args...)...)
 		r.want(t, 1, "", tt.says)

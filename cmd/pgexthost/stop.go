@@ -47,8 +47,8 @@ const smart = "smart"
 var shutdownModes = []shutdownMode{{smart, unix.SIGTERM}, {"fast", unix.SIGINT}, {"immediate", unix.SIGQUIT}}
 
 const shutdownModesHelp = `Shutdown modes are:
-  smart       wait until all sessions have ended, then stop the workers
-  fast        stop the workers at once, each in good order (default)
+  smart       as fast: a host has no clients' sessions to wait for
+  fast        stop the workers, each in good order, and wait for them (default)
   immediate   end the workers without letting them clean up`
 
 func (c *controller) addMode() *string {

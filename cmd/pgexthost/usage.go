@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -69,6 +70,9 @@ func parseWithArguments(flags *pflag.FlagSet, args []string, limit int) error {
 		flags.Usage()
 		return pflag.ErrHelp
 	}
+	if value, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return subcommandError(flags.Name(), "invalid argument \"%s\" of --%s: %s", value.GetValue(), value.GetFlag().Name, badValue(value))
+	}
 	if err != nil {
 		return subcommandError(flags.Name(), "%v", err)
 	}
@@ -76,6 +80,23 @@ func parseWithArguments(flags *pflag.FlagSet, args []string, limit int) error {
 		return subcommandError(flags.Name(), "too many command-line arguments (first is \"%s\")", flags.Arg(limit))
 	}
 	return nil
+}
+
+// badValue says what is wrong with the value of an option, without the names of
+// Go's functions.
+func badValue(err error) string {
+	number, ok := errors.AsType[*strconv.NumError](err)
+	switch {
+	case !ok:
+		return errors.Unwrap(err).Error()
+	case number.Func == "ParseBool":
+		return "not true or false"
+	case errors.Is(number, strconv.ErrRange):
+		return "out of range"
+	case number.Func == "ParseUint":
+		return "not a number of 0 or more"
+	}
+	return "not a number"
 }
 
 func usageError(format string, args ...any) error {
