@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -67,7 +68,7 @@ func TestAServerThatDoesNotAnswerIsGivenUp(t *testing.T) {
 	// A request that waits has all the time there is.
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := dial(t, dir).do(ctx, Request{Op: OpLaunch, Wait: true}, time.Millisecond); err != context.DeadlineExceeded {
+	if _, err := dial(t, dir).do(ctx, Request{Op: OpLaunch, Wait: true}, time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
 }
