@@ -63,7 +63,7 @@ func TestAHostThatCannotStartSaysWhy(t *testing.T) {
 		},
 		"unknown library": {
 			settings: []string{"shared_preload_libraries=nonesuch"},
-			says:     []string{`FATAL:  could not access file "nonesuch": No such file or directory`, `HINT:  Libraries compiled into this host: faults, worker_spi\.$`},
+			says:     []string{`FATAL:  could not access file "nonesuch": No such file or directory`, `HINT:  Libraries compiled into this host: failpoints, faults, worker_spi\.$`},
 		},
 		"library path": {
 			settings: []string{"shared_preload_libraries=nonesuch", "dynamic_library_path=lib"},
