@@ -139,6 +139,10 @@ func (w *Worker) SetServerState(state shmem.ServerState, started time.Time) {
 	failpoint.Here(failpoint.ServerStateTold)
 }
 
+// SetServerNews publishes why the server cannot be used, or "" if it can. Only
+// the server monitor calls it.
+func (w *Worker) SetServerNews(text string) { w.segment.SetServerNews(text) }
+
 // ErrPostmasterDied is the cause of the end of a worker's context when the
 // host is gone.
 var ErrPostmasterDied = elog.New(elog.Fatal, elog.AdminShutdown, "terminating background worker because the postmaster died")

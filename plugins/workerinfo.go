@@ -53,6 +53,7 @@ type WorkerHistory struct {
 	Message    string        // of that error, or why no process could be started
 	NextStart  time.Time     // not before this, as far as the worker's past is concerned
 	LostServer bool          // it lost the server, and waits for news of one
+	Terminated bool          // somebody has asked for its end
 }
 
 // UnregisteredWorker is what is remembered of a worker that is not registered
@@ -134,7 +135,7 @@ func (w *Worker) UnregisteredWorkers() []UnregisteredWorker {
 func history(r shmem.WorkerReport) WorkerHistory {
 	return WorkerHistory{
 		Registered: r.Registered, Restarts: r.Restarts, Started: r.Started, Exited: r.Exited, ExitCode: r.ExitCode, ExitSignal: r.ExitSignal,
-		SQLState: elog.SQLState(r.SQLState), Message: r.Message, NextStart: r.NextStart, LostServer: r.LostServer,
+		SQLState: elog.SQLState(r.SQLState), Message: r.Message, NextStart: r.NextStart, LostServer: r.LostServer, Terminated: r.Terminated,
 	}
 }
 
@@ -148,4 +149,13 @@ func (w *Worker) ServerState() shmem.ServerState {
 		return shmem.ServerUnreachable
 	}
 	return state
+}
+
+// ServerNews returns why the server monitor cannot use the server, or "" if it
+// can.
+func (w *Worker) ServerNews() string {
+	if w.segment == nil {
+		return ""
+	}
+	return w.segment.ServerNews()
 }

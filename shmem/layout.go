@@ -57,6 +57,7 @@ type header struct {
 	pmSignals         [numPMSignals]atomic.Uint32
 	buried            atomic.Uint32 // how many tombs were ever used
 	_                 uint32
+	serverNews        news                           // why the server can't be used
 	changes           [changeBits / 64]atomic.Uint64 // hints at slots that have changed: see changes.go
 }
 
@@ -81,7 +82,7 @@ type report struct {
 	exited      int64
 	nextStart   int64
 	lostServer  uint32
-	_           uint32
+	terminated  uint32
 	sqlState    [8]byte
 	message     [MessageSize]byte
 }
@@ -99,6 +100,13 @@ type descriptor struct {
 	notifyPid   int32
 	mainArg     int64
 	extra       [ExtraSize]byte
+}
+
+// news is a text that one process writes and others read.
+type news struct {
+	changeCount atomic.Uint32 // the seqlock: odd while it is written
+	text        [MessageSize]byte
+	_           uint32
 }
 
 // tomb is the last report on a worker that was unregistered. The postmaster
@@ -141,7 +149,7 @@ type proc struct {
 var layoutHash = sync.OnceValue(func() uint64 {
 	h := fnv.New64a()
 	for _, t := range [...]reflect.Type{
-		reflect.TypeFor[header](), reflect.TypeFor[slot](), reflect.TypeFor[descriptor](), reflect.TypeFor[report](), reflect.TypeFor[tomb](), reflect.TypeFor[proc](),
+		reflect.TypeFor[header](), reflect.TypeFor[slot](), reflect.TypeFor[descriptor](), reflect.TypeFor[report](), reflect.TypeFor[news](), reflect.TypeFor[tomb](), reflect.TypeFor[proc](),
 	} {
 		fmt.Fprintf(h, "%s %d %d;", t.Name(), t.Size(), t.Align())
 		for i := range t.NumField() {

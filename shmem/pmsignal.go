@@ -157,3 +157,25 @@ func (s *Segment) ServerState() (ServerState, time.Time, error) {
 	}
 	return state, fromMicros(s.head.serverStarted.Load()), nil
 }
+
+// SetServerNews publishes why the server cannot be used, or "" if it can, for
+// those who ask why a worker does not start. Only the monitor calls it.
+func (s *Segment) SetServerNews(text string) {
+	n := &s.head.serverNews
+	beginChange(&n.changeCount)
+	putString(n.text[:], text)
+	n.changeCount.Add(1)
+}
+
+// ServerNews returns what SetServerNews has published last.
+func (s *Segment) ServerNews() (text string) {
+	n := &s.head.serverNews
+	for range readAttempts {
+		count := n.changeCount.Load()
+		text = safeString(n.text[:])
+		if count&1 == 0 && n.changeCount.CompareAndSwap(count, count) {
+			break
+		}
+	}
+	return text
+}

@@ -19,6 +19,7 @@ type WorkerReport struct {
 	Message    string    // of that error, or why there is no process
 	NextStart  time.Time // when the worker may start at the earliest; zero: as soon as its start time allows
 	LostServer bool      // it waits for news of the server that it lost
+	Terminated bool      // somebody has asked for its end
 }
 
 // SetReport publishes the report on the slot's worker.
@@ -34,10 +35,7 @@ func (w *report) store(r *WorkerReport) {
 	w.registered, w.started = toMicros(r.Registered), toMicros(r.Started)
 	w.exited, w.nextStart = toMicros(r.Exited), toMicros(r.NextStart)
 	w.restarts, w.exitCode, w.exitSignal = uint32(r.Restarts), int32(r.ExitCode), int32(r.ExitSignal)
-	w.lostServer = 0
-	if r.LostServer {
-		w.lostServer = 1
-	}
+	w.lostServer, w.terminated = toWord(r.LostServer), toWord(r.Terminated)
 	putString(w.sqlState[:], r.SQLState)
 	putString(w.message[:], r.Message)
 }
@@ -94,8 +92,15 @@ func (r *report) load() WorkerReport {
 		Registered: fromMicros(r.registered), Started: fromMicros(r.started),
 		Exited: fromMicros(r.exited), NextStart: fromMicros(r.nextStart),
 		Restarts: int(r.restarts), ExitCode: int(r.exitCode), ExitSignal: unix.Signal(r.exitSignal),
-		SQLState: safeString(r.sqlState[:]), Message: safeString(r.message[:]), LostServer: r.lostServer != 0,
+		SQLState: safeString(r.sqlState[:]), Message: safeString(r.message[:]), LostServer: r.lostServer != 0, Terminated: r.terminated != 0,
 	}
+}
+
+func toWord(b bool) uint32 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func toMicros(t time.Time) int64 {

@@ -16,7 +16,7 @@ func fullReport() shmem.WorkerReport {
 	at := func(seconds int64) time.Time { return time.UnixMicro(1_700_000_000_000_000 + seconds) }
 	return shmem.WorkerReport{
 		Registered: at(1), Restarts: 3, Started: at(2), Exited: at(3), ExitSignal: unix.SIGKILL, SQLState: "57P01",
-		Message: "it went", NextStart: at(4), LostServer: true,
+		Message: "it went", NextStart: at(4), LostServer: true, Terminated: true,
 	}
 }
 
@@ -79,5 +79,19 @@ func TestTheMessageOfAnExitNeedsItsSQLState(t *testing.T) {
 	r.Reset(shmem.ProcWorker)
 	if r.ExitMessage() != "" {
 		t.Error("the message survived a reset")
+	}
+}
+
+func TestNewsOfTheServerReplaceThoseBefore(t *testing.T) {
+	s, _ := newSegment(t, 1, 1)
+	for _, want := range []string{"", "connection refused", "no", ""} {
+		s.SetServerNews(want)
+		if got := s.ServerNews(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	s.SetServerNews(strings.Repeat("x", 2*shmem.MessageSize))
+	if got := s.ServerNews(); len(got) != shmem.MessageSize-1 {
+		t.Errorf("%d bytes", len(got))
 	}
 }

@@ -40,9 +40,12 @@ type fakeProcess struct {
 	next     string // conninfo after the reload
 	reload   bool
 
+	news          atomic.Pointer[string]
 	interruptible atomic.Int32 // workers that run
 	terminated    chan uint32  // databases that workers were to leave
 }
+
+func (p *fakeProcess) SetServerNews(text string) { p.news.Store(&text) }
 
 func (p *fakeProcess) HasInterruptibleWorkers() bool { return p.interruptible.Load() > 0 }
 

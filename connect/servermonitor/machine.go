@@ -35,6 +35,7 @@ type step struct {
 	state   shmem.ServerState
 	started time.Time       // zero where not known
 	publish bool            // state or start time are news
+	reason  string          // why the server can't be used; empty: it can
 	report  *elog.ErrorData // what to log, or nil
 	pause   time.Duration   // until the next look
 }
@@ -76,7 +77,7 @@ func (m *machine) found(f Facts) step {
 // failed is the step after a look that failed, or after the loss of the session.
 func (m *machine) failed(err error) step {
 	f := classify(err)
-	s := step{state: f.state, publish: !m.published || f.state != m.state}
+	s := step{state: f.state, reason: f.reason, publish: !m.published || f.state != m.state}
 	switch {
 	case m.stable: // look again at once: that may tell more
 		s.report, m.lostBy = lostReport(f), f.reason

@@ -42,6 +42,7 @@ type process interface {
 	ProcessConfigFile()
 	HasInterruptibleWorkers() bool
 	TerminateBackgroundWorkersForDatabase(databaseOID uint32) int
+	SetServerNews(text string)
 	SetServerState(state shmem.ServerState, started time.Time)
 	Ereport(e *elog.ErrorData)
 }
@@ -72,6 +73,7 @@ func (m *monitor) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		m.process.SetServerNews(s.reason)
 		if s.publish || m.poked {
 			m.process.SetServerState(s.state, s.started)
 		}

@@ -107,7 +107,13 @@ func testLossOfTheSessionIsNoticedAtOnceAndTheNextOpened(t *testing.T) {
 	begin := time.Now()
 	o.results <- second
 	p.expect(t, shmem.ServerUnreachable)
+	if news := *p.news.Load(); news != errLost.Message {
+		t.Errorf("the news are %q", news)
+	}
 	p.expect(t, shmem.ServerReadWrite)
+	if news := *p.news.Load(); news != "" {
+		t.Errorf("the news are still %q", news)
+	}
 	if took := time.Since(begin); took > firstPause {
 		t.Errorf("took %v", took)
 	}

@@ -41,6 +41,7 @@
 //	  │                │                    ▲   SIGTERM to         SIGTERM to              Exit
 //	  └────────────────┴──── immediate ─────┘   workers            auxiliaries
 //	                            SIGQUIT to all children, SIGKILL after 5 s
+//	                            (after 5 s of SIGTERM for auxiliaries, too)
 //
 // A smart or fast stop waits for ever, as PostgreSQL's does, or sends SIGKILL
 // after worker_stop_timeout; every 10 s it says whom it waits for.

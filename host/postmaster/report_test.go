@@ -95,3 +95,16 @@ func TestReportsSurviveACrashCycle(t *testing.T) {
 		t.Errorf("buried: %+v", r.buried)
 	}
 }
+
+func TestReportsTellWhoWasAskedToEnd(t *testing.T) {
+	r := newRig(t, named("runs"))
+	r.started("runs")
+	r.terminate(0)
+	if !r.reports[0].Terminated {
+		t.Errorf("got %+v", r.reports[0])
+	}
+	r.exit("runs", code(0)) // by a handler of its own
+	if len(r.buried) != 1 || !r.buried[0].Report.Terminated {
+		t.Errorf("buried: %+v", r.buried)
+	}
+}

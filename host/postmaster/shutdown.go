@@ -110,7 +110,8 @@ func (m *Machine) exit(code int) {
 }
 
 // stopAuxiliaries begins what is the shutdown checkpoint in PostgreSQL: the
-// workers are gone, those who served them may go.
+// workers are gone, those who served them may go. They have nothing to finish,
+// so they get no longer than in an immediate shutdown.
 func (m *Machine) stopAuxiliaries() {
 	m.phase = phaseWaitAuxiliaries
 	if m.shutdown == ImmediateShutdown {
@@ -118,6 +119,7 @@ func (m *Machine) stopAuxiliaries() {
 	}
 	m.logf(elog.Log, "shutting down")
 	m.signalAll(sigterm)
+	m.killAt = m.now.Add(killAfter)
 }
 
 // anyLeft reports whether there is a child of the kind to wait for.

@@ -89,7 +89,8 @@ func (m *Machine) noticeTerminate(w *worker) {
 	if w.terminate || !m.cfg.Slots.Terminate(w.slot, w.gen) {
 		return
 	}
-	w.terminate = true
+	w.terminate, w.report.Terminated = true, true
+	m.touch(w)
 	if w.child != nil {
 		m.signal(w.child, sigterm)
 		return

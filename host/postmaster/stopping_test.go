@@ -91,12 +91,15 @@ func TestSpec9AStopSaysWhomItWaitsFor(t *testing.T) {
 	r.want(`LOG: still waiting for 2 background workers to stop | Still running: background worker "a" (PID 102), background worker "b" (PID 103).`)
 	r.exit("a", code(1))
 	r.exit("b", code(1))
-	r.trace = nil
-	r.pass(10 * time.Second)
-	r.want("LOG: still waiting for server monitor (PID 101) to stop")
+	r.want("slot 0: pid 0", "LOG: background worker \"a type\" (PID 102) exited with exit code 1", "slot 1: pid 0", "LOG: background worker \"b type\" (PID 103) exited with exit code 1", "LOG: shutting down", "SIGTERM to 101")
+	r.wantWake(5 * time.Second)
+	r.pass(5 * time.Second) // auxiliary processes have nothing to finish
+	r.want("LOG: issuing SIGKILL to recalcitrant children", "SIGKILL to 101")
+	r.pass(5 * time.Second)
+	r.want("LOG: still waiting for server monitor (PID 101) to stop") // a process can be stuck in the kernel
 	r.step(immediate)
 	r.trace = nil
-	r.pass(10 * time.Second) // and in an immediate one: a process can be stuck in the kernel
+	r.pass(10 * time.Second)
 	r.want("LOG: issuing SIGKILL to recalcitrant children", "SIGKILL to 101", "LOG: still waiting for server monitor (PID 101) to stop")
 }
 

@@ -72,7 +72,7 @@ func (s *server) find(target string) []plugins.WorkerInfo {
 func (s *server) why(target string) ([]Answer, error) {
 	var answers []Answer
 	for _, w := range s.find(target) {
-		answers = append(answers, why(w, s.worker.ServerState(), time.Now()))
+		answers = append(answers, why(w, serverView{s.worker.ServerState(), s.worker.ServerNews()}, time.Now()))
 	}
 	if len(answers) > 0 {
 		return answers, nil

@@ -42,6 +42,7 @@ func (f *fakeWorker) BackgroundWorkers() []plugins.WorkerInfo {
 }
 
 func (f *fakeWorker) UnregisteredWorkers() []plugins.UnregisteredWorker { return f.gone }
+func (f *fakeWorker) ServerNews() string                                { return "it is not there" }
 func (f *fakeWorker) ServerState() shmem.ServerState                    { return f.server }
 
 func (f *fakeWorker) RegisterDynamicBackgroundWorker(w plugins.BackgroundWorker) (plugins.Handle, error) {

@@ -68,25 +68,41 @@ func lastExit(h plugins.WorkerHistory) string {
 	return postmaster.ExitStatus{Signaled: h.ExitSignal != 0, Code: h.ExitCode, Signal: h.ExitSignal}.String()
 }
 
+// serverView is what the server monitor finds.
+type serverView struct {
+	state shmem.ServerState
+	news  string // why it can't use the server
+}
+
+func (s serverView) hint() string {
+	if s.news == "" {
+		return "The log of the host says what the server monitor finds."
+	}
+	return "The server monitor finds: " + s.news
+}
+
 // why finds the one reason why a registered worker does not run, or says since
 // when it does.
-func why(w plugins.WorkerInfo, server shmem.ServerState, now time.Time) Answer {
+func why(w plugins.WorkerInfo, server serverView, now time.Time) Answer {
 	a := Answer{Name: w.Entry.Name}
 	subject := fmt.Sprintf("background worker \"%s\"", w.Entry.Name)
 	switch {
 	case w.State == plugins.WorkerRunning:
 		a.Running = true
 		a.Reason = fmt.Sprintf("%s has been running since %s (PID %d)", subject, stamp(w.Started), w.Pid)
+		if w.Terminated {
+			a.Reason += ", and was asked to end"
+		}
 		a.Detail = doing(w)
 		return a
 	case w.State == plugins.WorkerStopped:
 		a.Reason = subject + " was terminated, and is about to be unregistered"
 	case w.LostServer:
 		a.Reason = subject + " has lost the server, and waits until it is back"
-		a.Hint = "The log of the host says what the server monitor finds."
-	case !admits(server, w.Entry.StartTime):
-		a.Reason = fmt.Sprintf("%s waits for the server: it starts when the server %s, and the server is %s", subject, condition(w.Entry.StartTime), server)
-		a.Hint = "The log of the host says what the server monitor finds."
+		a.Hint = server.hint()
+	case !admits(server.state, w.Entry.StartTime):
+		a.Reason = fmt.Sprintf("%s waits for the server: it starts when the server %s, and the server is %s", subject, condition(w.Entry.StartTime), server.state)
+		a.Hint = server.hint()
 	case w.NextStart.After(now):
 		a.Reason = fmt.Sprintf("%s is started again in %d s", subject, int64(w.NextStart.Sub(now)/time.Second)+1)
 	default:
@@ -106,13 +122,15 @@ func whyGone(u plugins.UnregisteredWorker) Answer {
 		return a
 	case u.Exited.IsZero():
 		a.Reason = fmt.Sprintf("%s was unregistered at %s, before it was started", subject, stamp(u.At))
+	case u.Terminated:
+		a.Reason = fmt.Sprintf("%s was terminated at %s", subject, stamp(u.At))
 	case u.ExitSignal == 0 && u.ExitCode == 0:
 		a.Reason = fmt.Sprintf("%s is done: it exited with exit code 0 at %s", subject, stamp(u.Exited))
 		return a
 	case u.Entry.RestartTime == plugins.NeverRestart:
 		a.Reason = fmt.Sprintf("%s never restarts, and has ended at %s", subject, stamp(u.Exited))
 	default:
-		a.Reason = fmt.Sprintf("%s was terminated at %s", subject, stamp(u.At))
+		a.Reason = fmt.Sprintf("%s was unregistered at %s", subject, stamp(u.At))
 	}
 	a.Detail = ending(u.WorkerHistory)
 	return a

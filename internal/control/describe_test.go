@@ -36,6 +36,9 @@ func TestWhy(t *testing.T) {
 			w.State, w.Pid, w.Started, w.ActivityState, w.Activity = plugins.WorkerRunning, 7, before, plugins.StateIdle, "SELECT 1"
 			w.WaitEventType, w.WaitEvent = "Extension", "Nap"
 		}, shmem.ServerReadWrite, "has been running since", "It waits for Extension:Nap."},
+		{"running", func(w *plugins.WorkerInfo) {
+			w.State, w.Pid, w.Started, w.Terminated = plugins.WorkerRunning, 7, before, true
+		}, shmem.ServerReadWrite, "has been running since 2025-11-21 11:59:00 UTC (PID 7), and was asked to end", ""},
 		{"terminated", func(w *plugins.WorkerInfo) { w.State = plugins.WorkerStopped }, shmem.ServerReadWrite, "was terminated, and is about to be unregistered", ""},
 		{"lost", func(w *plugins.WorkerInfo) { w.LostServer = true }, shmem.ServerReadWrite, "has lost the server", ""},
 		{"unreachable", func(*plugins.WorkerInfo) {}, shmem.ServerUnreachable, "it starts when the server accepts writes, and the server is unreachable", ""},
@@ -54,7 +57,10 @@ func TestWhy(t *testing.T) {
 	} {
 		w := plugins.WorkerInfo{Entry: entry, State: plugins.WorkerWaiting}
 		tt.change(&w)
-		a := why(w, tt.server, now)
+		a := why(w, serverView{state: tt.server, news: "no route"}, now)
+		if waits := tt.name == "lost" || tt.name == "unreachable" || tt.name == "standby" || tt.name == "consistent"; waits != (a.Hint == "The server monitor finds: no route") {
+			t.Errorf("%s: got the hint %q", tt.name, a.Hint)
+		}
 		if !strings.HasPrefix(a.Reason, `background worker "w" `) || !strings.Contains(a.Reason, tt.reason) || a.Detail != tt.detail || a.Running != (tt.name == "running") {
 			t.Errorf("%s: got %+v", tt.name, a)
 		}
@@ -83,7 +89,9 @@ func TestWhyGone(t *testing.T) {
 		{plugins.UnregisteredWorker{Entry: never, At: now, WorkerHistory: plugins.WorkerHistory{Registered: before}}, "was unregistered at 2025-11-21 12:00:00 UTC, before it was started", ""},
 		{plugins.UnregisteredWorker{Entry: never, WorkerHistory: plugins.WorkerHistory{Registered: before, Exited: now}}, "is done: it exited with exit code 0", ""},
 		{plugins.UnregisteredWorker{Entry: never, WorkerHistory: failed}, "never restarts, and has ended", "Its last process exited with exit code 1 at 2025-11-21 11:59:00 UTC: no such library (SQLSTATE 58P01)."},
-		{plugins.UnregisteredWorker{Entry: plugins.BackgroundWorker{Name: "w"}, At: now, WorkerHistory: failed}, "was terminated at 2025-11-21 12:00:00 UTC", "Its last process exited with exit code 1 at 2025-11-21 11:59:00 UTC: no such library (SQLSTATE 58P01)."},
+		{plugins.UnregisteredWorker{Entry: plugins.BackgroundWorker{Name: "w"}, At: now, WorkerHistory: failed}, "was unregistered at 2025-11-21 12:00:00 UTC", "Its last process exited with exit code 1 at 2025-11-21 11:59:00 UTC: no such library (SQLSTATE 58P01)."},
+		{plugins.UnregisteredWorker{Entry: never, At: now, WorkerHistory: plugins.WorkerHistory{Registered: before, Exited: now, ExitCode: 1, Terminated: true}},
+			"was terminated at 2025-11-21 12:00:00 UTC", "Its last process exited with exit code 1 at 2025-11-21 12:00:00 UTC."},
 	} {
 		if a := whyGone(tt.u); a.Name != "w" || !strings.Contains(a.Reason, tt.reason) || a.Detail != tt.detail || a.Running {
 			t.Errorf("got %+v, want %s", a, tt.reason)

@@ -28,6 +28,7 @@ type process interface {
 	BackgroundWorkers() []plugins.WorkerInfo
 	UnregisteredWorkers() []plugins.UnregisteredWorker
 	ServerState() shmem.ServerState
+	ServerNews() string
 	RegisterDynamicBackgroundWorker(plugins.BackgroundWorker) (plugins.Handle, error)
 	GetBackgroundWorkerPid(plugins.Handle) (plugins.HandleStatus, int, error)
 	TerminateBackgroundWorker(plugins.Handle) error

@@ -62,7 +62,7 @@ func (m *Model) restore(w *Worker) {
 }
 
 func (m *Model) terminateWorker(w *Worker) {
-	w.terminate = true
+	w.terminate, w.report.Terminated = true, true
 	if w.process != nil {
 		m.signal(w.process, "SIGTERM")
 		return

@@ -178,6 +178,7 @@ func (m *Model) endWithWorkers() {
 	if m.mode != Immediate {
 		m.log("shutting down")
 		m.signalAll("SIGTERM")
+		m.killAt = m.now.Add(5 * time.Second)
 	}
 }
 
