@@ -30,7 +30,7 @@ type Config struct {
 // named after its worker.
 //
 // It returns an *elog.ErrorData with SQLSTATE 22023 if the string cannot be
-// understood, or holds a parameter that libpq knows and pgx does not. No part
+// understood, or holds a parameter that libpq or pgx does not know. No part
 // of the string that might be a password is in the error.
 func ParseConninfo(conninfo string) (*Config, error) {
 	parsed, err := parse(conninfo)

@@ -110,6 +110,24 @@ func TestParametersThatPgxWouldSendAsSettingsAreRefused(t *testing.T) {
 	}
 }
 
+// What pgx would send to the server as a setting, libpq calls invalid: a password
+// under a misspelt name is one.
+func TestUnknownParametersAreRefusedWithoutTheirValues(t *testing.T) {
+	clearEnvironment(t)
+	for _, conninfo := range []string{"passwrd=secret host=h", "postgresql://h/?passwrd=secret"} {
+		_, err := ParseConninfo(conninfo)
+		var e *elog.ErrorData
+		if !errors.As(err, &e) || e.Code != elog.InvalidParameterValue || e.Message != `invalid connection option "passwrd"` || strings.Contains(e.Detail+e.Hint, "secret") {
+			t.Errorf("%q: got %+v", conninfo, err)
+		}
+	}
+	for _, conninfo := range []string{"options='-c search_path=x' application_name=a client_encoding=UTF8", "postgresql://h/?options=-c%20search_path%3Dx"} {
+		if _, err := ParseConninfo(conninfo); err != nil {
+			t.Errorf("%q: %v", conninfo, err)
+		}
+	}
+}
+
 func TestVariablesThatPgxWouldIgnoreAreRefusedUnlessHarmless(t *testing.T) {
 	clearEnvironment(t)
 	for _, u := range unsupported {

@@ -1,7 +1,9 @@
 package connect
 
 import (
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -59,8 +61,18 @@ func refuseUnsupported(params map[string]string) *elog.ErrorData {
 				WithDetail("It stands for the connection parameter \"%s\", which would be ignored.", u.keyword).WithHint("%s", u.hint)
 		}
 	}
+	for _, keyword := range slices.Sorted(maps.Keys(params)) {
+		if !slices.Contains(settable, keyword) {
+			return elog.New(elog.Error, elog.InvalidParameterValue, "invalid connection option \"%s\"", keyword).
+				WithHint("A setting of the server goes into \"options\", as -c name=value.")
+		}
+	}
 	return refuseEncoding(params["client_encoding"])
 }
+
+// settable are the connection parameters that are settings of the server. pgx
+// takes every word that it does not know for one; libpq calls it invalid.
+var settable = []string{"application_name", "client_encoding", "options"}
 
 func contains(list, word string) bool {
 	for _, w := range strings.Fields(list) {
