@@ -103,6 +103,11 @@ func (h *host) personality() plugins.Personality {
 
 // setUp does all that must succeed before the first worker is started.
 func (h *host) setUp() error {
+	if plugins.IsChild() {
+		return elog.New(elog.Fatal, elog.ObjectNotInPrerequisite, "a child of a host cannot be a host").
+			WithDetail("The program that calls host.Run starts its children from itself.").
+			WithHint("Call plugins.RunChild first thing in its main function if plugins.IsChild says so.")
+	}
 	startThreads()
 	h.signals = catchSignals()
 	var err error

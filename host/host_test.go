@@ -152,3 +152,14 @@ func TestAChildIsReapedOnceItsDescriptorSaysSo(t *testing.T) {
 		_ = pidfd.Close()
 	}
 }
+
+// A main function that forgets RunChild would otherwise be told that the data
+// directory is in use.
+func TestAChildCannotBeAHost(t *testing.T) {
+	t.Setenv(handshake.EnvChild, "1")
+	h := &host{opts: Options{DataDir: t.TempDir()}}
+	var e *elog.ErrorData
+	if err := h.setUp(); !errors.As(err, &e) || e.Level != elog.Fatal || !strings.Contains(e.Hint, "plugins.RunChild") {
+		t.Errorf("got %+v", err)
+	}
+}
