@@ -99,12 +99,12 @@ func (m *Machine) endAfterCrash() {
 // ResetBackgroundWorkerCrashTimes and BackgroundWorkerShmemInit.
 func (m *Machine) reinitialize() {
 	m.workers = slices.DeleteFunc(m.workers, func(w *worker) bool {
-		forgotten := w.neverRestarts() || w.terminate
-		if forgotten {
-			m.emit(Bury{Worker: w.def, Report: w.currentReport()})
-			m.logf(elog.Debug1, "unregistering background worker \"%s\"", w.def.Name)
+		if !w.neverRestarts() {
+			return false
 		}
-		return forgotten
+		m.emit(Bury{Worker: w.def, Report: w.currentReport()})
+		m.logf(elog.Debug1, "unregistering background worker \"%s\"", w.def.Name)
+		return true
 	})
 	m.emit(Reinitialize{})
 	m.fatal, m.killed, m.killAt = false, false, time.Time{}
@@ -117,7 +117,6 @@ func (m *Machine) reinitialize() {
 	for i, w := range m.workers {
 		*w = worker{def: w.def, slot: len(m.workers) - 1 - i, static: w.static, slotPid: shmem.InvalidPid, report: w.report, touched: w.touched}
 		m.touch(w)
-		w.def.NotifyPid = 0 // whoever waited for it is history
 		m.bySlot[w.slot] = w
 	}
 	m.initSlots()

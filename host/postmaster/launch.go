@@ -51,9 +51,6 @@ func (m *Machine) shallStart(w *worker) bool {
 	switch {
 	case w.child != nil:
 		return false
-	case w.terminate:
-		m.forget(w)
-		return false
 	case !w.crashedAt.IsZero() && w.neverRestarts():
 		m.forget(w)
 		m.notify(w.def.NotifyPid)
