@@ -6,6 +6,7 @@ import (
 
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
 )
 
 const (
@@ -62,7 +63,7 @@ func (m *Machine) shallStart(w *worker) bool {
 // mayStart reports whether only time can keep a worker that does not run from
 // being started.
 func (m *Machine) mayStart(w *worker) bool {
-	return w.child == nil && w.lost == notLost && m.server.admits(w.def.StartTime)
+	return w.child == nil && w.lost == notLost && Admits(m.server.state, w.def.StartTime)
 }
 
 // startWorker mirrors StartBackgroundWorker up to the fork.
@@ -136,15 +137,16 @@ func (m *Machine) logStartFailure(what string, err error) {
 	m.emit(Log{e})
 }
 
-// admits is SPEC 5's table. Mirrors bgworker_should_start_now, with the state
-// of the real server for that of the cluster.
-func (s *server) admits(at plugins.StartTime) bool {
+// Admits reports whether a worker with this start time may start while the real
+// server is in this state. Mirrors bgworker_should_start_now, with the state of
+// the server for that of the cluster.
+func Admits(server shmem.ServerState, at plugins.StartTime) bool {
 	switch at {
 	case plugins.StartAtPostmasterStart:
 		return true
 	case plugins.StartAtConsistentState:
-		return s.reachable()
+		return isReachable(server)
 	default:
-		return s.readWrite()
+		return server == shmem.ServerReadWrite
 	}
 }
