@@ -2,8 +2,8 @@ package control
 
 import (
 	"context"
-	"errors"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -144,7 +144,7 @@ func (s *server) await(ctx context.Context, done func() (bool, error)) error {
 		case <-news:
 		case <-tick.C:
 		case <-ctx.Done():
-			return errors.Join(context.Cause(ctx))
+			return context.Cause(ctx)
 		}
 	}
 }
@@ -178,20 +178,15 @@ func (s *server) terminate(ctx context.Context, r Request) (Response, error) {
 		return response, nil
 	}
 	return response, s.await(ctx, func() (bool, error) {
-		for _, w := range found {
-			if s.isRegistered(w.Handle) {
-				return false, nil
-			}
-		}
-		return true, nil
+		return !s.anyRegistered(found), nil
 	})
 }
 
-func (s *server) isRegistered(h plugins.Handle) bool {
+// anyRegistered reports whether one of the workers still has its slot.
+func (s *server) anyRegistered(workers []plugins.WorkerInfo) bool {
+	registered := make(map[plugins.Handle]bool)
 	for _, w := range s.worker.BackgroundWorkers() {
-		if w.Handle == h {
-			return true
-		}
+		registered[w.Handle] = true
 	}
-	return false
+	return slices.ContainsFunc(workers, func(w plugins.WorkerInfo) bool { return registered[w.Handle] })
 }

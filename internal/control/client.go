@@ -22,7 +22,8 @@ import (
 // goroutine at a time.
 type Client struct{ conn net.Conn }
 
-// dialLimit is how long to look for a control server that is just starting.
+// dialLimit is how long to look for a control server that is just starting, and
+// dialPause how often.
 const (
 	dialLimit = 5 * time.Second
 	dialPause = 20 * time.Millisecond
@@ -47,7 +48,10 @@ func Dial(ctx context.Context, dataDir string) (*Client, error) {
 		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ECONNREFUSED), ctx.Err() != nil, time.Now().After(deadline):
 			return nil, unreachable(path, err)
 		}
-		time.Sleep(dialPause)
+		select {
+		case <-time.After(dialPause):
+		case <-ctx.Done(): // the next attempt says so
+		}
 	}
 }
 
