@@ -11,9 +11,7 @@ import (
 
 	"github.com/pgexthost/pgexthost/host/postmaster"
 	"github.com/pgexthost/pgexthost/internal/failpoint"
-	"github.com/pgexthost/pgexthost/internal/guc"
 	"github.com/pgexthost/pgexthost/internal/handshake"
-	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
@@ -225,10 +223,4 @@ func (c *children) poke(auxiliary string) {
 			p.record.Latch().Set()
 		}
 	}
-}
-
-// workerStartup is the start-up message of a worker.
-func workerStartup(w plugins.BackgroundWorker, preload []string, items []guc.Item, configFile string) handshake.Startup {
-	d := w.Descriptor()
-	return handshake.Startup{Worker: &d, Preload: preload, Settings: items, ConfigFile: configFile}
 }
