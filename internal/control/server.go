@@ -53,7 +53,7 @@ func serve(ctx context.Context, w process) error {
 	if err != nil {
 		return err
 	}
-	s := &server{worker: w, news: make(chan struct{})}
+	s := &server{worker: w, busy: make(chan struct{}, maxBusy), news: make(chan struct{})}
 	ctx, cancel := context.WithCancel(ctx)
 	var connections sync.WaitGroup
 	defer connections.Wait()
@@ -83,9 +83,10 @@ func listen() (net.Listener, error) {
 	return listener, nil
 }
 
-// server is the state of the process. Its goroutines share nothing but news.
+// server is the state of the process. Its goroutines share nothing else.
 type server struct {
 	worker process
+	busy   chan struct{} // holds one for each request that is being answered
 
 	mu   sync.Mutex
 	news chan struct{} // closed and replaced when a worker that was launched here has started or ended
@@ -117,8 +118,19 @@ func (s *server) nextNews() <-chan struct{} {
 	return s.news
 }
 
-// maxConnections bounds what clients can make the server do at a time.
-const maxConnections = 64
+// maxConnections bounds the clients that are connected at a time, and maxBusy
+// those that are being answered. Who waits for a worker, or looks on with
+// "ps --watch", is connected for as long as that takes and must not keep others
+// from asking why.
+const (
+	maxConnections = 1000
+	maxBusy        = 64
+)
+
+// acceptPause is how long to wait after a failure to accept a connection, which
+// the next attempt is likely to share: for want of descriptors, above all.
+// Mirrors what PostgreSQL does in AcceptConnection.
+const acceptPause = 100 * time.Millisecond
 
 func (s *server) accept(ctx context.Context, listener net.Listener, connections *sync.WaitGroup) {
 	room := make(chan struct{}, maxConnections)
@@ -130,6 +142,10 @@ func (s *server) accept(ctx context.Context, listener net.Listener, connections 
 			}
 			if errors.Is(err, net.ErrClosed) {
 				return
+			}
+			select {
+			case <-time.After(acceptPause):
+			case <-ctx.Done():
 			}
 			continue
 		}
@@ -165,11 +181,36 @@ func (s *server) converse(ctx context.Context, conn net.Conn) {
 		}
 		_ = conn.SetDeadline(time.Time{})
 		failpoint.Here(failpoint.RequestRead)
+		if !s.begin(ctx, request) {
+			return
+		}
 		response := s.answer(ctx, conn, request)
+		s.end(request)
 		_ = conn.SetDeadline(time.Now().Add(idleLimit))
 		if err := handshake.Write(conn, response); err != nil || request.Wait {
 			return
 		}
+	}
+}
+
+// begin waits for its turn with a request, or returns false if ctx ends first.
+// One that only waits for something is no work.
+func (s *server) begin(ctx context.Context, r Request) bool {
+	if r.Wait {
+		return true
+	}
+	select {
+	case s.busy <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// end is the end of what begin began.
+func (s *server) end(r Request) {
+	if !r.Wait {
+		<-s.busy
 	}
 }
 
