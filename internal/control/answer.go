@@ -9,6 +9,7 @@ import (
 
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
 )
 
 // answer does what a request asks for.
@@ -16,10 +17,8 @@ func (s *server) answer(ctx context.Context, conn net.Conn, r Request) Response 
 	var response Response
 	var err error
 	switch r.Op {
-	case OpPs:
-		response.Workers = s.rows()
-	case OpWhy:
-		response.Answers, err = s.why(r.Target)
+	case OpPs, OpWhy:
+		response, err = s.tell(ctx, r)
 	case OpLaunch:
 		response, err = s.launch(s.whileConnected(ctx, conn, r.Wait), r)
 	case OpTerminate:
@@ -32,6 +31,22 @@ func (s *server) answer(ctx context.Context, conn net.Conn, r Request) Response 
 		response.Error.Cause = nil // for this process only
 	}
 	return response
+}
+
+// tell answers those who only want to know, so many at a time.
+func (s *server) tell(ctx context.Context, r Request) (response Response, err error) {
+	select {
+	case s.look <- struct{}{}:
+		defer func() { <-s.look }()
+	case <-ctx.Done():
+		return response, context.Cause(ctx)
+	}
+	if r.Op == OpPs {
+		response.Workers = s.rows()
+	} else {
+		response.Answers, err = s.why(r.Target)
+	}
+	return response, err
 }
 
 // whileConnected returns a context that ends when the client leaves, if the
@@ -56,13 +71,16 @@ func (s *server) rows() []Worker {
 	return rows
 }
 
-// find returns the registered workers with a name, a pid or a handle.
+// find returns the registered workers with a name, a pid or a handle. What is
+// not ASCII in a name, shared memory gives back as question marks; it is found
+// by either.
 func (s *server) find(target string) []plugins.WorkerInfo {
+	name := shmem.SafeText(target)
 	pid, notPid := strconv.Atoi(target)
 	handle, notHandle := plugins.ParseHandle(target)
 	var found []plugins.WorkerInfo
 	for _, w := range s.worker.BackgroundWorkers() {
-		if w.Entry.Name == target || notPid == nil && pid > 0 && w.Pid == pid || notHandle == nil && w.Handle == handle {
+		if w.Entry.Name == name || notPid == nil && pid > 0 && w.Pid == pid || notHandle == nil && w.Handle == handle {
 			found = append(found, w)
 		}
 	}
@@ -78,7 +96,7 @@ func (s *server) why(target string) ([]Answer, error) {
 		return answers, nil
 	}
 	for _, u := range s.worker.UnregisteredWorkers() {
-		if u.Entry.Name == target {
+		if u.Entry.Name == shmem.SafeText(target) {
 			return []Answer{whyGone(u)}, nil
 		}
 	}

@@ -145,7 +145,8 @@ func lost(err error) error {
 	ends := []error{io.EOF, io.ErrUnexpectedEOF, unix.ECONNRESET, unix.EPIPE}
 	if slices.ContainsFunc(ends, func(end error) bool { return errors.Is(err, end) }) {
 		return elog.New(elog.Error, elog.ConnectionFailure, "the host closed the connection unexpectedly").
-			WithDetail("It has been stopped, or its %s has ended, before or while processing the request.", ServerName).WithCause(err)
+			WithDetail("It has been stopped, recovers from the crash of a worker, or its %s has ended, before or while processing the request.", ServerName).
+			WithHint("The log of the host says more.").WithCause(err)
 	}
 	return elog.New(elog.Error, elog.ConnectionFailure, "lost connection to the host: %s", elog.OSReason(err)).WithCause(err)
 }

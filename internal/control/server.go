@@ -53,7 +53,7 @@ func serve(ctx context.Context, w process) error {
 	if err != nil {
 		return err
 	}
-	s := &server{worker: w, busy: make(chan struct{}, maxBusy), news: make(chan struct{})}
+	s := &server{worker: w, look: make(chan struct{}, maxLookers), news: make(chan struct{})}
 	ctx, cancel := context.WithCancel(ctx)
 	var connections sync.WaitGroup
 	defer connections.Wait()
@@ -86,7 +86,7 @@ func listen() (net.Listener, error) {
 // server is the state of the process. Its goroutines share nothing else.
 type server struct {
 	worker process
-	busy   chan struct{} // holds one for each request that is being answered
+	look   chan struct{} // holds one for each ps or why that is being answered
 
 	mu   sync.Mutex
 	news chan struct{} // closed and replaced when a worker that was launched here has started or ended
@@ -118,13 +118,13 @@ func (s *server) nextNews() <-chan struct{} {
 	return s.news
 }
 
-// maxConnections bounds the clients that are connected at a time, and maxBusy
-// those that are being answered. Who waits for a worker, or looks on with
-// "ps --watch", is connected for as long as that takes and must not keep others
-// from asking why.
+// maxConnections bounds the clients that are connected at a time, and
+// maxLookers those for whom all slots are being looked at. Who waits for a
+// worker, or for the slot lock, or looks on with "ps --watch", is connected for
+// as long as that takes and must not keep others from asking why.
 const (
 	maxConnections = 1000
-	maxBusy        = 64
+	maxLookers     = 64
 )
 
 // acceptPause is how long to wait after a failure to accept a connection, which
@@ -181,36 +181,11 @@ func (s *server) converse(ctx context.Context, conn net.Conn) {
 		}
 		_ = conn.SetDeadline(time.Time{})
 		failpoint.Here(failpoint.RequestRead)
-		if !s.begin(ctx, request) {
-			return
-		}
 		response := s.answer(ctx, conn, request)
-		s.end(request)
 		_ = conn.SetDeadline(time.Now().Add(idleLimit))
 		if err := handshake.Write(conn, response); err != nil || request.Wait {
 			return
 		}
-	}
-}
-
-// begin waits for its turn with a request, or returns false if ctx ends first.
-// One that only waits for something is no work.
-func (s *server) begin(ctx context.Context, r Request) bool {
-	if r.Wait {
-		return true
-	}
-	select {
-	case s.busy <- struct{}{}:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// end is the end of what begin began.
-func (s *server) end(r Request) {
-	if !r.Wait {
-		<-s.busy
 	}
 }
 
