@@ -61,9 +61,9 @@ var objects = []string{
 }
 
 func TestMain(m *testing.M) {
-	if step := os.Getenv(diesAt); step != "" {
-		dieingWorker(step)
-		os.Exit(1)
+	if os.Getenv(onlyBypasses) != "" {
+		bypassingProcess()
+		return
 	}
 	os.Exit(runTests(m))
 }
