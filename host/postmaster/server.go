@@ -46,7 +46,7 @@ func (m *Machine) lossOf(w *worker, ev Exited) loss {
 		return lostNoRoom
 	case code == elog.AdminShutdown && m.server.reachable():
 		return lostOrTold
-	case code == elog.AdminShutdown, code == elog.CrashShutdown, code == elog.CannotConnectNow, code.Class() == elog.ConnectionException.Class():
+	case code.IsServerEvent():
 		return lostSession
 	}
 	return notLost
