@@ -181,7 +181,8 @@ func TestTooManyWorkersCountsRefusedOnesToo(t *testing.T) {
 		t.Error(e)
 	}
 	e := r.add(w, Postgres18)
-	if e == nil || e.Code != elog.ConfigurationLimitExceeded || e.Detail != "Up to 1 background worker can be registered with the current settings." {
+	if e == nil || e.Code != elog.ConfigurationLimitExceeded || e.Detail != "Up to 1 background worker can be registered with the current settings." ||
+		e.Hint != "Consider increasing the configuration parameter \"max_worker_processes\"." {
 		t.Errorf("got %+v", e)
 	}
 	if e := (&registrations{}).add(w, Postgres18); e.Detail != "Up to 0 background workers can be registered with the current settings." {
