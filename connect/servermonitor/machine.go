@@ -57,7 +57,7 @@ type machine struct {
 }
 
 // found is the step after a look that found the server up.
-func (m *machine) found(f Facts) step {
+func (m *machine) found(f facts) step {
 	s := step{state: shmem.ServerReadWrite, started: f.Started, pause: readWritePause}
 	if f.InRecovery {
 		s.state, s.pause = shmem.ServerStandby, standbyPause

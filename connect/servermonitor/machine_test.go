@@ -15,8 +15,8 @@ import (
 
 var (
 	started = time.UnixMicro(1_700_000_000_123_456)
-	primary = Facts{Started: started, Version: "15.18", Where: `on socket "/tmp/.s.PGSQL.5432"`}
-	standby = Facts{InRecovery: true, Started: started, Version: "15.18"}
+	primary = facts{Started: started, Version: "15.18", Where: `on socket "/tmp/.s.PGSQL.5432"`}
+	standby = facts{InRecovery: true, Started: started, Version: "15.18"}
 
 	errGone     = elog.New(elog.Fatal, elog.SQLClientUnableToConnect, "could not connect to server: connection refused").WithHint("Is it running?")
 	errStarting = elog.New(elog.Fatal, elog.CannotConnectNow, "the database system is starting up")

@@ -57,7 +57,7 @@ func notThere(err error) bool {
 	return false
 }
 
-func acceptingReport(state shmem.ServerState, f Facts) *elog.ErrorData {
+func acceptingReport(state shmem.ServerState, f facts) *elog.ErrorData {
 	what := "read-write"
 	if state == shmem.ServerStandby {
 		what = "read-only"
