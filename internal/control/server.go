@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -72,15 +73,21 @@ func listen() (net.Listener, error) {
 		return nil, elog.New(elog.Fatal, elog.FileAccessCode(err), "could not remove old socket \"%s\": %s", SocketName, elog.OSReason(err)).WithCause(err)
 	}
 	failpoint.Here(failpoint.SocketRemoved)
-	listener, err := net.Listen("unix", SocketName)
+	config := net.ListenConfig{Control: makePrivate}
+	listener, err := config.Listen(context.Background(), "unix", SocketName) // it does not wait
 	failpoint.Here(failpoint.SocketMade)
-	if err == nil {
-		err = os.Chmod(SocketName, 0o600)
-	}
 	if err != nil {
 		return nil, elog.New(elog.Fatal, elog.FileAccessCode(err), "could not create socket \"%s\": %s", SocketName, elog.OSReason(err)).WithCause(err)
 	}
 	return listener, nil
+}
+
+// makePrivate gives a socket its mode before it has a name: from then on, there
+// would be a moment in which everybody could connect.
+func makePrivate(_, _ string, conn syscall.RawConn) error {
+	var chmodErr error
+	err := conn.Control(func(fd uintptr) { chmodErr = unix.Fchmod(int(fd), 0o600) })
+	return errors.Join(err, chmodErr)
 }
 
 // server is the state of the process. Its goroutines share nothing else.
