@@ -47,7 +47,8 @@ func (m *Machine) launchWorkers() {
 }
 
 // shallStart reports whether a worker is to be started now. It forgets the
-// worker if that will never be.
+// worker if that will never be. Terminated workers that do not run, which
+// PostgreSQL forgets here, have been forgotten as they ended.
 func (m *Machine) shallStart(w *worker) bool {
 	switch {
 	case w.child != nil:
