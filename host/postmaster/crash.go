@@ -96,15 +96,16 @@ func (m *Machine) endAfterCrash() {
 
 // reinitialize has shared memory made anew and hands the slots out again, from
 // 0 and with generation 0, to the workers that survive a crash. Mirrors
-// ResetBackgroundWorkerCrashTimes and BackgroundWorkerShmemInit.
+// ResetBackgroundWorkerCrashTimes and BackgroundWorkerShmemInit. As no child is
+// left, terminated workers have been forgotten, and so has whoever was to be
+// notified of others.
 func (m *Machine) reinitialize() {
 	m.workers = slices.DeleteFunc(m.workers, func(w *worker) bool {
-		if !w.neverRestarts() {
-			return false
+		if w.neverRestarts() {
+			m.emit(Bury{Worker: w.def, Report: w.currentReport()})
+			m.logf(elog.Debug1, "unregistering background worker \"%s\"", w.def.Name)
 		}
-		m.emit(Bury{Worker: w.def, Report: w.currentReport()})
-		m.logf(elog.Debug1, "unregistering background worker \"%s\"", w.def.Name)
-		return true
+		return w.neverRestarts()
 	})
 	m.emit(Reinitialize{})
 	m.fatal, m.killed, m.killAt = false, false, time.Time{}
