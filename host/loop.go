@@ -192,7 +192,7 @@ func (h *host) spawn(cmd postmaster.Spawn) {
 		return
 	}
 	d := cmd.Worker.Descriptor()
-	startup.Worker, startup.Preload = &d, h.preload
+	startup.Worker, startup.Slot, startup.Generation, startup.Preload = &d, cmd.Slot, cmd.Generation, h.preload
 	h.children.start(cmd.Child, shmem.ProcWorker, cmd.Worker.Name, startup)
 }
 

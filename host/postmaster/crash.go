@@ -101,11 +101,14 @@ func (m *Machine) endAfterCrash() {
 // notified of others.
 func (m *Machine) reinitialize() {
 	m.workers = slices.DeleteFunc(m.workers, func(w *worker) bool {
-		if w.neverRestarts() {
+		// Who has registered a worker with a request is gone, too. Its successor
+		// knows best whether the request is to be fulfilled.
+		forgotten := w.neverRestarts() || w.def.Request() != 0
+		if forgotten {
 			m.emit(Bury{Worker: w.def, Report: w.currentReport()})
 			m.logf(elog.Debug1, "unregistering background worker \"%s\"", w.def.Name)
 		}
-		return w.neverRestarts()
+		return forgotten
 	})
 	m.emit(Reinitialize{})
 	m.fatal, m.killed, m.killAt = false, false, time.Time{}
