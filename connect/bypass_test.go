@@ -156,6 +156,31 @@ func TestManyWorkersBypassAtOnce(t *testing.T) {
 	}
 }
 
+func TestASecondWorkerWaitsUntilTheDatabaseIsPutBack(t *testing.T) {
+	database := closedDatabase(t, 5)
+	second := make(chan error, 1)
+	connect.AtStep(t, "open", func() {
+		go func() {
+			conn, err := connect.Initialize(testContext(t), bypassing(server.ConnInfo()), database, "", connect.BypassAllowConn)
+			if err == nil {
+				_ = conn.Close(context.Background())
+			}
+			second <- err
+		}()
+		own := open(t, server.ConnInfo(), "")
+		eventually(t, "the second worker waits", func() bool {
+			return query(t, own, "SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") == "1"
+		})
+	})
+	conn, err := connect.Initialize(testContext(t), bypassing(server.ConnInfo()), database, "", connect.BypassAllowConn)
+	check(t, err)
+	closing(t, conn)
+	check(t, <-second)
+	if got := stateOf(t, server.ConnInfo(), database); got != "f 5" {
+		t.Errorf("the database is %q", got)
+	}
+}
+
 func TestWhatOthersChangeMeanwhileStays(t *testing.T) {
 	for name, tt := range map[string]struct{ change, want string }{
 		"the limit":    {"CONNECTION LIMIT 9", "f 9"},

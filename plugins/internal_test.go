@@ -355,6 +355,16 @@ func TestWhateverMainReturnsIsReported(t *testing.T) {
 	}
 }
 
+func TestAPanicIsReportedWithTheStackOfItsOrigin(t *testing.T) {
+	w := testWorker(t)
+	report := w.describe(w.supervise(entryPoint{main: panickingMain, manualSignals: true}))
+	if report.Level != elog.Error || report.Message != "panic: aua (SQLSTATE XX000)" || !strings.Contains(report.Detail, "panickingMain") {
+		t.Errorf("got %+v", report)
+	}
+}
+
+func panickingMain(context.Context, *Worker) error { panic("aua") }
+
 func testWorker(t *testing.T) *Worker {
 	t.Helper()
 	segment, err := shmem.Create(1, 1)
