@@ -159,7 +159,7 @@ func TestManyWorkersBypassAtOnce(t *testing.T) {
 func TestASecondWorkerWaitsUntilTheDatabaseIsPutBack(t *testing.T) {
 	database := closedDatabase(t, 5)
 	second := make(chan error, 1)
-	connect.AtStep(t, "open", func() {
+	_, err := initializeAt(testContext(t), t, "open", server.ConnInfo(), database, "", func() {
 		go func() {
 			conn, err := connect.Initialize(testContext(t), bypassing(server.ConnInfo()), database, "", connect.BypassAllowConn)
 			if err == nil {
@@ -172,9 +172,7 @@ func TestASecondWorkerWaitsUntilTheDatabaseIsPutBack(t *testing.T) {
 			return query(t, own, "SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") == "1"
 		})
 	})
-	conn, err := connect.Initialize(testContext(t), bypassing(server.ConnInfo()), database, "", connect.BypassAllowConn)
 	check(t, err)
-	closing(t, conn)
 	check(t, <-second)
 	if got := stateOf(t, server.ConnInfo(), database); got != "f 5" {
 		t.Errorf("the database is %q", got)

@@ -154,7 +154,10 @@ func TestNamesCannotForgeWhatPsShows(t *testing.T) {
 		t.Fatalf("got %+v", r)
 	}
 	const name = `a\n9\tforged\r?[2J`
-	eventually(t, "it to be listed", func() bool { return d.ps(t)["a\n9\tforged\r?[2J"] != nil })
+	eventually(t, "it to have failed", func() bool {
+		row := d.ps(t)["a\n9\tforged\r?[2J"]
+		return row != nil && row["state"] == "waiting"
+	})
 	r := d.control(t, "ps")
 	r.want(t, 0, " "+name+" ", "")
 	if strings.ContainsAny(r.stdout, "\r\t\x1b") {
