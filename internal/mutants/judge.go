@@ -47,7 +47,7 @@ func (b *mutant) judge(ctx context.Context) (v verdict, output string, err error
 	switch exit := (*exec.ExitError)(nil); {
 	case ctx.Err() != nil:
 		return "", out, ctx.Err()
-	case err == nil && strings.Contains(out, "[no tests to run]"), err != nil && strings.Contains(out, failedBuild):
+	case err == nil && ranNothing(out), err != nil && strings.Contains(out, failedBuild):
 		return stale, out, nil
 	case err == nil:
 		return survived, out, nil
@@ -55,6 +55,11 @@ func (b *mutant) judge(ctx context.Context) (v verdict, output string, err error
 		return caught, out, nil
 	}
 	return "", out, err
+}
+
+// ranNothing tells from the output of go test that no package had a test to run.
+func ranNothing(out string) bool {
+	return strings.Count(out, "ok  \t") == strings.Count(out, "[no tests to run]")
 }
 
 // packages are the arguments of the tests that name packages.
