@@ -35,6 +35,21 @@ func said(s step) string {
 	return s.report.Message
 }
 
+func TestNewsSayWhere(t *testing.T) {
+	for _, tt := range []struct {
+		f    failure
+		want string
+	}{
+		{failure{reason: "no such file", detail: "Connection on socket failed: no such file."}, "Connection on socket failed: no such file."},
+		{failure{reason: "no such role", detail: "Ask somebody."}, "no such role"},
+		{failure{reason: "no such role"}, "no such role"},
+	} {
+		if got := tt.f.news(); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+	}
+}
+
 func TestStatesFollowWhatIsFound(t *testing.T) {
 	m := newMachine()
 	for i, tt := range []struct {
