@@ -90,7 +90,8 @@ func (s *server) find(target string) []plugins.WorkerInfo {
 func (s *server) why(target string) ([]Answer, error) {
 	var answers []Answer
 	for _, w := range s.find(target) {
-		answers = append(answers, why(w, serverView{s.worker.ServerState(), s.worker.ServerNews()}, time.Now()))
+		a := why(w, serverView{s.worker.ServerState(), s.worker.ServerNews()}, time.Now())
+		answers = append(answers, withProcess(a, w.Pid))
 	}
 	if len(answers) > 0 {
 		return answers, nil
