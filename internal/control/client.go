@@ -140,10 +140,16 @@ func (c *Client) serverPid() (pid int) {
 	return pid
 }
 
+// IsHangUp reports whether an error of Do means that the server has hung up: the
+// host was stopped, or the server has ended and another takes its place.
+func IsHangUp(err error) bool {
+	ends := []error{io.EOF, io.ErrUnexpectedEOF, unix.ECONNRESET, unix.EPIPE}
+	return slices.ContainsFunc(ends, func(end error) bool { return errors.Is(err, end) })
+}
+
 // lost says that the server has hung up, as it does when the host is stopped.
 func lost(err error) error {
-	ends := []error{io.EOF, io.ErrUnexpectedEOF, unix.ECONNRESET, unix.EPIPE}
-	if slices.ContainsFunc(ends, func(end error) bool { return errors.Is(err, end) }) {
+	if IsHangUp(err) {
 		return elog.New(elog.Error, elog.ConnectionFailure, "the host closed the connection unexpectedly").
 			WithDetail("It has been stopped, recovers from the crash of a worker, or its %s has ended, before or while processing the request.", ServerName).
 			WithHint("The log of the host says more.").WithCause(err)
