@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -159,6 +160,12 @@ func TestRegistrationByRole(t *testing.T) {
 		}
 		if !strings.Contains(log.String(), `LOG:  background worker "w": must be registered in "shared_preload_libraries"`) {
 			t.Errorf("log:\n%s", log)
+		}
+	})
+	t.Run("elsewhere its SQLSTATE is 0A000", func(t *testing.T) {
+		elsewhere := &Init{log: elog.NewLogger(io.Discard)}
+		if refusal := elsewhere.register(w); refusal == nil || refusal.Code != elog.FeatureNotSupported {
+			t.Errorf("got %v", refusal)
 		}
 	})
 	t.Run("after Init it is refused", func(t *testing.T) {
