@@ -13,7 +13,6 @@ import (
 	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/guc"
 	"github.com/pgexthost/pgexthost/internal/handshake"
-	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
@@ -228,7 +227,7 @@ func (c *children) poke(auxiliary string) {
 }
 
 // workerStartup is the start-up message of a worker.
-func workerStartup(w plugins.BackgroundWorker, preload []string, items []guc.Item, configFile string) handshake.Startup {
-	d := w.Descriptor()
-	return handshake.Startup{Worker: &d, Preload: preload, Settings: items, ConfigFile: configFile}
+func workerStartup(cmd postmaster.Spawn, preload []string, items []guc.Item, configFile string) handshake.Startup {
+	d := cmd.Worker.Descriptor()
+	return handshake.Startup{Worker: &d, Slot: cmd.Slot, Generation: cmd.Generation, Preload: preload, Settings: items, ConfigFile: configFile}
 }

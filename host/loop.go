@@ -191,5 +191,5 @@ func (h *host) spawn(cmd postmaster.Spawn) {
 			handshake.Startup{Auxiliary: cmd.Aux, Settings: h.store.Items(), ConfigFile: configFile})
 		return
 	}
-	h.children.start(cmd.Child, shmem.ProcWorker, cmd.Worker.Name, workerStartup(cmd.Worker, h.preload, h.store.Items(), configFile))
+	h.children.start(cmd.Child, shmem.ProcWorker, cmd.Worker.Name, workerStartup(cmd, h.preload, h.store.Items(), configFile))
 }

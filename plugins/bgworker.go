@@ -117,7 +117,14 @@ type BackgroundWorker struct {
 	// NotifyPid is the process to send SIGUSR1 to when the worker starts and
 	// when it exits. Dynamic registration only.
 	NotifyPid int
+
+	request int64 // see Request
 }
+
+// Request returns the number that [Worker.RegisterHeldBackgroundWorker] was given
+// with the registration, or 0 for one that was made otherwise. The worker finds
+// its own in its Entry.
+func (w BackgroundWorker) Request() int64 { return w.request }
 
 // SanityCheck applies bgworker.c's SanityCheckBackgroundWorker, in its order,
 // and fills in an empty Type. It returns nil or an *elog.ErrorData with level
@@ -189,7 +196,7 @@ func (w *BackgroundWorker) Descriptor() shmem.Descriptor {
 	return shmem.Descriptor{
 		Name: w.Name, Type: w.Type, Library: w.LibraryName, Function: w.FunctionName,
 		Flags: uint32(w.Flags), StartTime: int32(w.StartTime), RestartTime: int32(w.RestartTime),
-		MainArg: w.MainArg, Extra: w.Extra, NotifyPid: int32(w.NotifyPid),
+		MainArg: w.MainArg, Extra: w.Extra, NotifyPid: int32(w.NotifyPid), Request: w.request,
 	}
 }
 
@@ -200,6 +207,6 @@ func FromDescriptor(d shmem.Descriptor) BackgroundWorker {
 	return BackgroundWorker{
 		Name: d.Name, Type: d.Type, LibraryName: d.Library, FunctionName: d.Function,
 		Flags: Flags(d.Flags), StartTime: StartTime(d.StartTime), RestartTime: int(d.RestartTime),
-		MainArg: d.MainArg, Extra: d.Extra, NotifyPid: int(d.NotifyPid),
+		MainArg: d.MainArg, Extra: d.Extra, NotifyPid: int(d.NotifyPid), request: d.Request,
 	}
 }

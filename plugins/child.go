@@ -46,6 +46,7 @@ type child struct {
 	socket  *os.File
 	worker  *Worker
 	loader  *loader
+	gate    gate
 
 	borrowed *borrowed // of a worker without shared memory, until it is detached
 }
@@ -132,6 +133,7 @@ func (c *child) become(segment *shmem.Segment) {
 	var entry BackgroundWorker
 	if c.startup.Worker != nil {
 		entry = FromDescriptor(*c.startup.Worker)
+		c.gate = gate{request: entry.request, slot: c.startup.Slot, generation: c.startup.Generation}
 	}
 	log.Identify(entry.Name, c.backendType(entry))
 	if entry.Flags&ClassParallel != 0 {

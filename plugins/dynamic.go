@@ -54,6 +54,11 @@ const (
 // the process that preloads libraries, where no postmaster listens yet. An Init
 // has no Worker to call this with: it registers static workers.
 func (w *Worker) RegisterDynamicBackgroundWorker(worker BackgroundWorker) (Handle, error) {
+	worker.request = 0 // it may be a copy of an Entry
+	return w.register(worker)
+}
+
+func (w *Worker) register(worker BackgroundWorker) (Handle, error) {
 	switch {
 	case w.kind == shmem.ProcFree, w.kind == shmem.ProcPreload:
 		return Handle{}, elog.New(elog.Error, elog.InsufficientResources, "cannot start background processes without postmaster")

@@ -76,6 +76,9 @@ func (c *child) runMain(preload []string) error {
 	if err != nil {
 		return err
 	}
+	if err := c.gate.pass(c.worker); err != nil {
+		return err
+	}
 	return c.worker.supervise(entry)
 }
 

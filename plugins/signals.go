@@ -60,6 +60,7 @@ const deafMainGrace = 5 * time.Second
 type signalTable struct {
 	mu       sync.Mutex
 	blocked  bool
+	mortal   bool // SIGTERM is not: see letDie
 	handlers map[unix.Signal]SignalHandler
 	pending  map[unix.Signal]bool
 
@@ -218,7 +219,7 @@ func (w *Worker) serveHandled(c signalChannels) {
 // arrived handles a blockable signal now or remembers it.
 func (w *Worker) arrived(sig unix.Signal) {
 	w.signals.mu.Lock()
-	blocked := w.signals.blocked
+	blocked := w.signals.blocked && (sig != unix.SIGTERM || !w.signals.mortal)
 	if blocked {
 		w.signals.pending[sig] = true
 	}

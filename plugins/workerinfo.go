@@ -28,7 +28,9 @@ type WorkerInfo struct {
 	Generation uint64
 	Entry      BackgroundWorker
 	State      WorkerState
-	Pid        int // of the running process, or 0
+	Pid        int   // of the running process, or 0
+	Request    int64 // of RegisterHeldBackgroundWorker, or 0
+	Held       bool  // it has one, and was not released: main has not run
 
 	Database      string // that the process is connected to, or empty
 	DatabaseOID   uint32 // of that database, or 0
@@ -59,8 +61,9 @@ type WorkerHistory struct {
 // UnregisteredWorker is what is remembered of a worker that is not registered
 // any more, or was refused a slot.
 type UnregisteredWorker struct {
-	At    time.Time // when it was unregistered
-	Entry BackgroundWorker
+	At      time.Time // when it was unregistered
+	Entry   BackgroundWorker
+	Request int64 // of RegisterHeldBackgroundWorker, or 0
 	WorkerHistory
 }
 
@@ -81,6 +84,7 @@ func (w *Worker) BackgroundWorkers() []WorkerInfo {
 		info := WorkerInfo{
 			Handle: Handle{incarnation: w.segment.Incarnation(), slot: uint32(i), generation: slot.Generation},
 			Slot:   i, Generation: slot.Generation, Entry: FromDescriptor(slot.Worker), WorkerHistory: history(slot.Report),
+			Request: slot.Worker.Request, Held: slot.Worker.Request != 0 && !slot.GateOpen,
 		}
 		switch {
 		case slot.Pid > 0:
@@ -127,7 +131,7 @@ func (w *Worker) UnregisteredWorkers() []UnregisteredWorker {
 		return nil
 	}
 	for _, b := range w.segment.Buried() {
-		all = append(all, UnregisteredWorker{At: b.At, Entry: FromDescriptor(b.Worker), WorkerHistory: history(b.Report)})
+		all = append(all, UnregisteredWorker{At: b.At, Entry: FromDescriptor(b.Worker), Request: b.Worker.Request, WorkerHistory: history(b.Report)})
 	}
 	return all
 }

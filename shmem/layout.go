@@ -65,7 +65,8 @@ type header struct {
 type slot struct {
 	inUse      atomic.Uint32
 	pid        atomic.Int32
-	terminate  atomic.Uint64 // the request for the end of a generation: see terminateKey
+	terminate  atomic.Uint64 // the request for the end of a generation: see keyOf
+	gate       atomic.Uint64 // the request to open the gate of a generation: see keyOf
 	generation atomic.Uint64
 	worker     descriptor
 	report     report
@@ -99,6 +100,7 @@ type descriptor struct {
 	restartTime int32
 	notifyPid   int32
 	mainArg     int64
+	request     int64 // not 0: the worker is held at its gate
 	extra       [ExtraSize]byte
 }
 

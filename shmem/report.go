@@ -46,6 +46,7 @@ type SlotInfo struct {
 	Generation uint64
 	Pid        int // InvalidPid, DeadPid, or that of the worker
 	Terminate  bool
+	GateOpen   bool // of no meaning if the worker was not registered to be held
 	Worker     Descriptor
 	Report     WorkerReport
 }
@@ -62,7 +63,8 @@ func (b BackendSlots) Info(i int) (SlotInfo, bool) {
 		}
 		info := SlotInfo{
 			Slot: i, Generation: generation, Pid: int(s.pid.Load()),
-			Terminate: s.terminate.Load() == terminateKey(b.segment.incarnation, generation),
+			Terminate: s.terminate.Load() == keyOf(b.segment.incarnation, generation),
+			GateOpen:  s.gate.Load() == keyOf(b.segment.incarnation, generation),
 			Worker:    s.worker.load(), Report: s.report.load(),
 		}
 		// A swap, as in ProcRecord.read.

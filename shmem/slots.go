@@ -22,6 +22,7 @@ type Descriptor struct {
 	Flags                             uint32
 	StartTime, RestartTime, NotifyPid int32
 	MainArg                           int64
+	Request                           int64 // of a registration that is held, or 0; whoever made it knows what it means
 	Extra                             [ExtraSize]byte
 }
 
@@ -31,7 +32,7 @@ func (d *descriptor) store(from *Descriptor) {
 	putString(d.library[:], from.Library)
 	putString(d.function[:], from.Function)
 	d.flags, d.startTime, d.restartTime, d.notifyPid = from.Flags, from.StartTime, from.RestartTime, from.NotifyPid
-	d.mainArg, d.extra = from.MainArg, from.Extra
+	d.mainArg, d.request, d.extra = from.MainArg, from.Request, from.Extra
 }
 
 func (d *descriptor) load() Descriptor {
@@ -39,7 +40,7 @@ func (d *descriptor) load() Descriptor {
 		Name: safeString(d.name[:]), Type: safeString(d.typ[:]),
 		Library: safeString(d.library[:]), Function: safeString(d.function[:]),
 		Flags: d.flags, StartTime: d.startTime, RestartTime: d.restartTime, NotifyPid: d.notifyPid,
-		MainArg: d.mainArg, Extra: d.extra,
+		MainArg: d.mainArg, Request: d.request, Extra: d.extra,
 	}
 }
 
@@ -79,14 +80,15 @@ func (p PostmasterSlots) ReportedPid(i int) int { return int(p.slots[i].pid.Load
 // Terminate reports whether somebody asked for the worker of a generation of the
 // slot to end for good.
 func (p PostmasterSlots) Terminate(i int, generation uint64) bool {
-	return p.slots[i].terminate.Load() == terminateKey(p.incarnation, generation)
+	return p.slots[i].terminate.Load() == keyOf(p.incarnation, generation)
 }
 
-// terminateKey is what a slot's terminate word holds when the end of the given
-// generation is asked for. A request names whom it means, so that one that comes
-// late is not another worker's; and it is hard to come by without wanting it, so
-// that no garbage ends a worker. It is never 0.
-func terminateKey(incarnation, generation uint64) uint64 { return (incarnation ^ generation) | 1<<63 }
+// keyOf is what a slot's terminate word holds when the end of the given generation
+// is asked for, and its gate word when that generation's gate is open. A request
+// names whom it means, so that one that comes late is not another worker's; and it
+// is hard to come by without wanting it, so that no garbage ends a worker, or lets
+// one begin. It is never 0.
+func keyOf(incarnation, generation uint64) uint64 { return (incarnation ^ generation) | 1<<63 }
 
 // Descriptor copies the slot's descriptor defensively: a child may be writing
 // garbage over it at this moment.
@@ -282,7 +284,7 @@ func (b BackendSlots) RequestTermination(index int, generation uint64) (bool, er
 	if s.generation.Load() != generation {
 		return false, nil
 	}
-	s.terminate.Store(terminateKey(b.segment.incarnation, generation))
+	s.terminate.Store(keyOf(b.segment.incarnation, generation))
 	failpoint.Here(failpoint.TerminateSet)
 	return true, nil
 }
@@ -295,7 +297,7 @@ func (b BackendSlots) Terminating(index int, generation uint64) (bool, error) {
 		return false, err
 	}
 	s := &b.slots[index]
-	asked := s.terminate.Load() == terminateKey(b.segment.incarnation, generation)
+	asked := s.terminate.Load() == keyOf(b.segment.incarnation, generation)
 	return asked && s.inUse.Load() != 0 && s.generation.Load() == generation, nil
 }
 

@@ -20,6 +20,8 @@ type Spawn struct {
 	Aux    string                   // the auxiliary process to start, or empty
 	Worker plugins.BackgroundWorker // the worker to start, if Aux is empty
 	Slot   int                      // the worker's slot, or -1
+
+	Generation uint64 // of the slot
 }
 
 // Signal sends a signal to a child and its process group. The shell holds

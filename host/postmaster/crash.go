@@ -99,7 +99,9 @@ func (m *Machine) endAfterCrash() {
 // ResetBackgroundWorkerCrashTimes and BackgroundWorkerShmemInit.
 func (m *Machine) reinitialize() {
 	m.workers = slices.DeleteFunc(m.workers, func(w *worker) bool {
-		forgotten := w.neverRestarts() || w.terminate
+		// Who has registered a worker with a request is gone, too. Its successor
+		// knows best whether the request is to be fulfilled.
+		forgotten := w.neverRestarts() || w.terminate || w.def.Request() != 0
 		if forgotten {
 			m.emit(Bury{Worker: w.def, Report: w.currentReport()})
 			m.logf(elog.Debug1, "unregistering background worker \"%s\"", w.def.Name)

@@ -73,7 +73,7 @@ func (m *Machine) startWorker(w *worker) {
 	w.crashedAt = time.Time{}
 	w.session = m.server.started
 	m.logf(elog.Debug1, "starting background worker process \"%s\"", w.def.Name)
-	w.child = m.spawn(Spawn{Worker: w.def, Slot: w.slot})
+	w.child = m.spawn(Spawn{Worker: w.def, Slot: w.slot, Generation: w.gen})
 	w.child.worker = w
 	m.pass.spawning = w.child
 	m.pass.launched++

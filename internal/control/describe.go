@@ -22,6 +22,9 @@ func row(w plugins.WorkerInfo) Worker {
 	r.Activity, r.Query = activityNames[w.ActivityState], w.Activity
 	if w.State == plugins.WorkerRunning {
 		r.StartedAt = optional(w.Started)
+		if w.Held {
+			r.State = "held"
+		}
 	}
 	if w.State == plugins.WorkerWaiting {
 		r.NextStart = optional(w.NextStart)
@@ -87,6 +90,11 @@ func why(w plugins.WorkerInfo, server serverView, now time.Time) Answer {
 	a := Answer{Name: w.Entry.Name}
 	subject := fmt.Sprintf("background worker \"%s\"", w.Entry.Name)
 	switch {
+	case w.State == plugins.WorkerRunning && w.Held:
+		a.Reason = fmt.Sprintf("%s is held: its process was started at %s (PID %d), and waits for its request to be committed", subject, stamp(w.Started), w.Pid)
+		if w.Terminated {
+			a.Reason = fmt.Sprintf("%s was terminated while it was held (PID %d)", subject, w.Pid)
+		}
 	case w.State == plugins.WorkerRunning:
 		a.Running = true
 		a.Reason = fmt.Sprintf("%s has been running since %s (PID %d)", subject, stamp(w.Started), w.Pid)

@@ -39,6 +39,12 @@ func TestWhy(t *testing.T) {
 		{"running", func(w *plugins.WorkerInfo) {
 			w.State, w.Pid, w.Started, w.Terminated = plugins.WorkerRunning, 7, before, true
 		}, shmem.ServerReadWrite, "has been running since 2025-11-21 11:59:00 UTC (PID 7), and was asked to end", ""},
+		{"held", func(w *plugins.WorkerInfo) {
+			w.State, w.Pid, w.Started, w.Request, w.Held = plugins.WorkerRunning, 7, before, 1, true
+		}, shmem.ServerReadWrite, "is held: its process was started at 2025-11-21 11:59:00 UTC (PID 7), and waits for its request to be committed", ""},
+		{"held", func(w *plugins.WorkerInfo) {
+			w.State, w.Pid, w.Held, w.Terminated = plugins.WorkerRunning, 7, true, true
+		}, shmem.ServerReadWrite, "was terminated while it was held (PID 7)", ""},
 		{"terminated", func(w *plugins.WorkerInfo) { w.State = plugins.WorkerStopped }, shmem.ServerReadWrite, "was terminated, and is about to be unregistered", ""},
 		{"lost", func(w *plugins.WorkerInfo) { w.LostServer = true }, shmem.ServerReadWrite, "has lost the server", ""},
 		{"unreachable", func(*plugins.WorkerInfo) {}, shmem.ServerUnreachable, "it starts when the server accepts writes, and the server is unreachable", ""},

@@ -41,6 +41,7 @@ const (
 	HelloSending // all handlers are in place
 	HelloSent
 	Preloaded
+	AtGate  // and the gate may be open
 	Unready // its main function is found
 	Ready
 	ResultSending // of the preload child
@@ -70,6 +71,8 @@ const (
 	Claimed      // the postmaster knows nothing of it
 	ReasonLeft
 	AlarmRung
+	HeldRegistered // and the caller does not know it
+	GateOpened     // and the worker was not woken
 	TerminateLocked
 	TerminateSet
 	TerminateAsked // the postmaster knows nothing of it
@@ -152,6 +155,7 @@ var names = [numPoints]string{
 	HelloSending:     "child: hello sending",
 	HelloSent:        "child: hello sent",
 	Preloaded:        "child: libraries preloaded",
+	AtGate:           "child: at gate",
 	Unready:          "child: unready",
 	Ready:            "child: ready",
 	ResultSending:    "child: result sending",
@@ -178,6 +182,8 @@ var names = [numPoints]string{
 	Claimed:          "claim: done",
 	ReasonLeft:       "alarm: reason left",
 	AlarmRung:        "alarm: rung",
+	HeldRegistered:   "gate: held",
+	GateOpened:       "gate: opened",
 	TerminateLocked:  "terminate: locked",
 	TerminateSet:     "terminate: set",
 	TerminateAsked:   "terminate: done",

@@ -38,6 +38,8 @@ type Startup struct {
 	Proc       int               // index of the child's process record
 	Auxiliary  string            // name of the auxiliary process, or ""
 	Worker     *shmem.Descriptor // the postmaster's private copy of the worker's entry, or nil
+	Slot       int               // of that worker
+	Generation uint64            // of the slot
 	Preload    []string          // shared_preload_libraries, split
 	Settings   []guc.Item        // what differs from the defaults, as the postmaster has it
 	ConfigFile string            // the file to read again on SIGHUP

@@ -75,6 +75,8 @@ func findFields(slots, procs int) (map[string]field, error) {
 	}
 	find("pid of a slot", slots, func(i int) { pm.SetPid(i, 77) })
 	find("notify pid", slots, func(i int) { pm.SetPid(i, shmem.InvalidPid); pm.Init(i, shmem.Descriptor{NotifyPid: 77}) })
+	find("request", slots, func(i int) { pm.Init(i, shmem.Descriptor{NotifyPid: 77, Request: 77}) })
+	find("gate", slots, func(i int) { _, _ = s.BackendSlots(5).OpenGate(i, 0) })
 	find(terminate, slots, func(i int) { _, _ = s.BackendSlots(5).RequestTermination(i, 0) })
 	find("change count of a report", slots, func(i int) { pm.SetReport(i, shmem.WorkerReport{}) })
 	find("generation", slots, func(i int) { pm.Skip(i, 77) })

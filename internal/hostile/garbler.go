@@ -155,7 +155,7 @@ func (g *Garbler) validSlots() {
 		restart := []int32{-1, 60, 3600, -2, 1 << 30}[g.rnd.IntN(5)]
 		pm.Init(i, shmem.Descriptor{
 			Name: "from nowhere", Type: "stranger\n\x1b\xff", Library: []string{"nowhere", "", "/"}[g.rnd.IntN(3)], Function: "main",
-			Flags: g.rnd.Uint32N(32), StartTime: g.rnd.Int32N(4), RestartTime: restart, NotifyPid: int32(g.pid()),
+			Flags: g.rnd.Uint32N(32), StartTime: g.rnd.Int32N(4), RestartTime: restart, NotifyPid: int32(g.pid()), Request: g.rnd.Int64N(3) - 1,
 		})
 		pm.SetPid(i, []int{shmem.InvalidPid, shmem.DeadPid, g.pid()}[g.rnd.IntN(3)])
 	}

@@ -179,7 +179,7 @@ func (m *Model) beginAnew() {
 	m.log("all server processes terminated; reinitializing")
 	var survivors []*Worker
 	for _, w := range m.Workers {
-		if w.never() || w.terminate {
+		if w.never() || w.terminate || w.Def.Request() != 0 { // a request is its launcher's to register again
 			m.debug(w, "unregistering background worker %q", w.Def.Name)
 			continue
 		}
