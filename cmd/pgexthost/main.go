@@ -65,6 +65,9 @@ func commandGroups() []commandGroup {
 			{"launch", "start a dynamic worker", runLaunch},
 			{"terminate", "end a worker for good", runTerminate},
 		}},
+		{"Let SQL reach one", []command{
+			{"extension", "install SQL functions into a database", runExtension},
+		}},
 	}
 }
 
