@@ -16,12 +16,14 @@ import (
 	"github.com/pgexthost/pgexthost/internal/version"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/sql/launcher"
 	"github.com/pgexthost/pgexthost/workerspi"
 )
 
 func main() {
 	plugins.Register(workerspi.Library())
 	servermonitor.Register()
+	launcher.Register()
 	if plugins.IsChild() {
 		plugins.RunChild()
 	}
