@@ -185,31 +185,33 @@ func gateMutations() []mutation {
 	without("Set", lost, change(opRelease), "Set")
 	without("gate.Load", early, changeGate, "gate.Load")
 	without("terminate.Load", early, changeGate, "terminate.Load")
-	return append(all,
-		mutation{"gate: it stands open for whoever has the slot next", func(m *model) {
-			m.gate[m.gate.index("gate.Load")].do = func(s *state, i int) (next, string) {
-				s.child[i].open = s.child[i].open && s.slot[i].gate != 0
-				return advance, ""
-			}
-		}, early},
-		mutation{"gate: it is closed behind the store to in_use", func(m *model) {
-			// A word that says no more than open or not: Claim has to close it.
-			shut := step{name: "gate.Store", do: func(s *state, b int) (next, string) {
+	// A word that says no more than open or not: then Claim has to close it.
+	shut := func(after int) func(m *model) {
+		return func(m *model) {
+			p := m.backend[opClaim]
+			m.backend[opClaim] = slices.Insert(slices.Clone(p), p.index("inUse.Store")+after, step{name: "gate.Store", do: func(s *state, b int) (next, string) {
 				s.own(&s.backend[b]).gate = 0
 				return advance, ""
-			}}
-			p := m.backend[opClaim]
-			at := p.index("inUse.Store") + 1
-			m.backend[opClaim] = slices.Insert(slices.Clone(p), at, shut)
-			m.gate[m.gate.index("gate.Load")].do = func(s *state, i int) (next, string) {
-				s.child[i].open = s.child[i].open && s.slot[i].gate != 0
-				return advance, ""
-			}
-		}, early + "|" + lost},
+			}})
+			m.gate[m.gate.index("gate.Load")].do = anyOpening
+		}
+	}
+	return append(all,
+		mutation{"gate: it stands open for whoever has the slot next", func(m *model) {
+			m.gate[m.gate.index("gate.Load")].do = anyOpening
+		}, early},
+		mutation{"gate: it is closed before the store to in_use", shut(0), ""},
+		mutation{"gate: it is closed behind the store to in_use", shut(1), anyOf(early, lost)},
 		mutation{"gate: the latch is reset after the look", func(m *model) {
 			early := step{name: "ResetLatch before", do: func(s *state, i int) (next, string) { s.child[i].latch = 0; return advance, "" }}
 			m.gate = slices.Insert(m.gate, m.gate.index("WaitLatch"), early)
 		}, lost},
 		mutation{"gate: a process begins before its pid is known", func(m *model) { m.beginsEarly = true }, lost},
 	)
+}
+
+// anyOpening is a look at a gate that does not tell for whom it was opened.
+func anyOpening(s *state, i int) (next, string) {
+	s.child[i].open = s.child[i].open && s.slot[i].gate != 0
+	return advance, ""
 }
