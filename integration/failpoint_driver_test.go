@@ -26,10 +26,18 @@ func failpointsLibrary() plugins.Library {
 // only one slot for them, and sees each of them start and end. Wherever it or
 // the host was killed before, it gets there at last.
 func driver(ctx context.Context, w *plugins.Worker) error {
+	for _, held := range w.BackgroundWorkers() {
+		if held.Request == heldRequest { // by a former driver, who can't release it any more
+			if err := w.ReleaseBackgroundWorker(held.Handle); err != nil {
+				return err
+			}
+		}
+	}
 	for _, d := range []plugins.BackgroundWorker{
 		{Name: "d", FunctionName: "accompany"},
 		{Name: "p", FunctionName: "accompany", Flags: plugins.ClassParallel},
 		{Name: "e", FunctionName: "fail"},
+		{Name: "h", FunctionName: "fail"},
 	} {
 		d.LibraryName, d.RestartTime, d.NotifyPid, d.MainArg = "failpoints", plugins.NeverRestart, w.Pid(), int64(w.Pid())
 		d.Flags |= plugins.ShmemAccess
@@ -44,6 +52,16 @@ func driver(ctx context.Context, w *plugins.Worker) error {
 	return wait(ctx, w)
 }
 
+// heldRequest is the request of the worker h, which is held.
+const heldRequest = 1 << 40
+
+func registerAs(w *plugins.Worker, d plugins.BackgroundWorker) (plugins.Handle, error) {
+	if d.Name == "h" {
+		return w.RegisterHeldBackgroundWorker(d, heldRequest)
+	}
+	return w.RegisterDynamicBackgroundWorker(d)
+}
+
 // patience is how long the driver waits for an answer.
 const patience = limit / 3
 
@@ -51,13 +69,13 @@ const patience = limit / 3
 func drive(ctx context.Context, w *plugins.Worker, d plugins.BackgroundWorker) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("nobody answers"))
 	defer cancel()
-	handle, err := w.RegisterDynamicBackgroundWorker(d)
+	handle, err := registerAs(w, d)
 	for errors.Is(err, plugins.ErrNoSlot) { // a former driver's worker is about to go
 		if _, waitErr := w.WaitLatch(ctx, waitEvents|plugins.Timeout, 10*time.Millisecond, plugins.WaitEvent{}); waitErr != nil || ctx.Err() != nil {
 			return errors.Join(err, waitErr)
 		}
 		w.ResetLatch()
-		handle, err = w.RegisterDynamicBackgroundWorker(d)
+		handle, err = registerAs(w, d)
 	}
 	if err != nil {
 		return err
@@ -65,10 +83,14 @@ func drive(ctx context.Context, w *plugins.Worker, d plugins.BackgroundWorker) e
 	if err := awaitNews(ctx, w, handle, func(s plugins.HandleStatus) bool { return s != plugins.HandleNotYetStarted }); err != nil {
 		return fmt.Errorf("its start: %w", err)
 	}
-	if d.FunctionName != "fail" {
-		if err := w.TerminateBackgroundWorker(handle); err != nil {
-			return err
-		}
+	switch {
+	case d.Name == "h":
+		err = w.ReleaseBackgroundWorker(handle)
+	case d.FunctionName != "fail":
+		err = w.TerminateBackgroundWorker(handle)
+	}
+	if err != nil {
+		return err
 	}
 	if err := awaitNews(ctx, w, handle, func(s plugins.HandleStatus) bool { return s == plugins.HandleStopped }); err != nil {
 		return fmt.Errorf("its end: %w", err)

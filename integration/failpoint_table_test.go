@@ -101,6 +101,7 @@ func childFailures() []failure {
 		childAt("control server", fp.ChildStarted, fp.HelloSent, fp.Unready, fp.Ready),
 		either("control server", fp.SocketRemoved, fp.SocketMade, fp.RequestRead),
 		either("d", fp.Dying, fp.MainReturned, fp.Unmarked, fp.Marked),
+		either("h", fp.AtGate),
 		either("e", fp.ExitErrorLeft, fp.Unmarked),
 		with(inScope("cluster"), childAt("d", fp.Ready, fp.Dying, fp.Marked)),
 		with(atServer,
@@ -110,8 +111,8 @@ func childFailures() []failure {
 }
 
 func registrationFailures() []failure {
-	locked := []fp.Point{fp.ClaimLocked, fp.ClaimDescribed, fp.ClaimPid, fp.ClaimGeneration, fp.ClaimCounted, fp.ClaimInUse, fp.TerminateLocked, fp.TerminateSet}
-	unlocked := []fp.Point{fp.LockReleased, fp.Claimed, fp.ReasonLeft, fp.AlarmRung, fp.TerminateAsked}
+	locked := []fp.Point{fp.ClaimLocked, fp.ClaimDescribed, fp.ClaimPid, fp.ClaimGeneration, fp.ClaimCounted, fp.ClaimInUse, fp.TerminateLocked, fp.TerminateSet, fp.GateOpened}
+	unlocked := []fp.Point{fp.LockReleased, fp.Claimed, fp.ReasonLeft, fp.AlarmRung, fp.TerminateAsked, fp.HeldRegistered}
 	return slices.Concat(
 		either("driver", locked...),
 		either("driver", unlocked...),
@@ -133,7 +134,7 @@ func exitFailures() []failure {
 }
 
 func crashFailures() []failure {
-	const children = 7 // are started up to the crash: preload, control server, steady, driver, d, p, e
+	const children = 8 // are started up to the crash: preload, control server, steady, driver, d, p, e, h
 	return slices.Concat(
 		with(inScope("worker"), with(afterTheDeathOf("claim: in use/driver=kill child"), hostAt(1, fp.LocksBreaking, fp.LocksBroken))),
 		with(inCrash,

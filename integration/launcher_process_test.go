@@ -33,6 +33,7 @@ type order struct {
 	Pid     int
 	Timeout time.Duration
 	Count   uint32
+	Request int64
 }
 
 // answer is what came of it.
@@ -43,6 +44,7 @@ type answer struct {
 	Status plugins.HandleStatus
 	Text   string
 	Found  bool
+	Held   bool
 
 	Code, Error, Hint     string
 	NoSlot, Stopped, Died bool // errors.Is
@@ -98,6 +100,16 @@ func carryOut(ctx context.Context, w *plugins.Worker, o order) (a answer, err er
 	switch o.Do {
 	case "register":
 		a.Handle, err = w.RegisterDynamicBackgroundWorker(o.Worker)
+	case "register held":
+		a.Handle, err = w.RegisterHeldBackgroundWorker(o.Worker, o.Request)
+	case "release":
+		err = w.ReleaseBackgroundWorker(o.Handle)
+	case "find": // by its request
+		for _, info := range w.BackgroundWorkers() {
+			if info.Request == o.Request {
+				a.Found, a.Handle, a.Pid, a.Held = true, info.Handle, info.Pid, info.Held
+			}
+		}
 	case "look":
 		a.Status, a.Pid, err = w.GetBackgroundWorkerPid(o.Handle)
 	case "await start":

@@ -30,14 +30,14 @@
 // Invariants:
 //
 //   - While in_use is 0 only holders of the slot lock write to a slot; while it
-//     is 1 only the postmaster does, with one exception: anybody may set
-//     terminate.
+//     is 1 only the postmaster does, with two exceptions: anybody may set
+//     terminate, and open the gate that a held worker waits at.
 //   - What is written before a store to in_use is visible to whoever has read
 //     that store. Go's atomics are sequentially consistent, which is more than
 //     PostgreSQL's barriers ask for.
-//   - Slots are claimed and terminated under the slot lock, and read without:
-//     what a read shows was true at some moment of it. The tests hold a model
-//     that tries every interleaving.
+//   - Slots are claimed and terminated, and gates opened, under the slot lock, and
+//     read without: what a read shows was true at some moment of it. The tests
+//     hold a model that tries every interleaving.
 //   - The postmaster takes no lock, computes every offset from its own copy of
 //     the geometry, and copies what it reads with bounds. No content of the
 //     segment can crash it, block it or make it loop.

@@ -73,3 +73,6 @@ func awaitTurn(word *atomic.Uint32) {
 		futexWait(word, 0, -1)
 	}
 }
+
+// SetGate overwrites slot 0's gate word.
+func SetGate(s *Segment, word uint64) { s.slots[0].gate.Store(word) }

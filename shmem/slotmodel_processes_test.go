@@ -11,7 +11,10 @@ type model struct {
 	exit       program // report of an exit that a restart follows
 	retire     program // report of the end, and release
 	restore    program // of a slot that garbage has made free
+	gate       program // a held worker before main
 	clearsLate bool    // a mutation: the reason is cleared after the scan
+
+	beginsEarly bool // a mutation: a process may be at its gate before its pid is in the slot
 }
 
 // world bounds what happens.
@@ -20,6 +23,7 @@ type world struct {
 	restarts bool // workers are started again, once
 	stops    bool // the postmaster begins a shutdown at some time
 	thefts   uint8
+	held     bool // workers wait at their gates
 }
 
 // backendsPart is how many operations a backend makes, of what kinds.
@@ -32,10 +36,11 @@ func newModel(w world) *model {
 	m := &model{
 		world:  w,
 		signal: wakeProgram(), scan: scanProgram(), start: reportProgram(true), exit: reportProgram(false), retire: retireProgram(), restore: restoreProgram(),
+		gate: gateProgram(),
 	}
 	m.backend = [numOperations]program{
 		opClaim: claimProgram(), opClaimParallel: claimProgram(), opLook: lookProgram(), opTerminate: terminateProgram(),
-		opAwaitStart: awaitProgram(false), opAwaitEnd: awaitProgram(true),
+		opAwaitStart: awaitProgram(false), opAwaitEnd: awaitProgram(true), opRelease: openProgram(),
 	}
 	return m
 }
@@ -58,7 +63,7 @@ func (m *model) transitions(s *state) []transition {
 			ts = append(ts, m.choices(s, b)...)
 		}
 	}
-	return append(append(ts, s.garbage()...), m.postmasterSteps(s)...)
+	return append(append(append(ts, s.garbage()...), m.childSteps(s)...), m.postmasterSteps(s)...)
 }
 
 // choices are the operations a backend may begin, each with its first step:
@@ -70,8 +75,11 @@ func (m *model) choices(s *state, b int) (ts []transition) {
 			be := &s.backend[b]
 			be.op, be.claim = op, id
 			be.left--
-			if op == opTerminate {
-				s.of(id).asked = true
+			switch c := s.of(max(id, 1)); op {
+			case opTerminate:
+				c.asked = true
+			case opRelease:
+				c.mayPass = c.mayPass || !c.granted
 			}
 			be.sure = op == opAwaitEnd && s.of(id).granted
 			s.remember()
@@ -150,6 +158,8 @@ func (s *state) end(b int) string {
 		c.out = true
 	case opTerminate:
 		s.of(be.claim).granted = true
+	case opRelease:
+		s.of(be.claim).released = true
 	}
 	return ""
 }
@@ -289,9 +299,9 @@ func (m *model) events(s *state) (ts []transition) {
 		}
 		switch c := s.of(pm.known[i]); {
 		case c.phase == phaseRegistered && !pm.stopping:
-			happens("worker starts", i, func(s *state, i int) { s.decide(i, planStart, phaseRunning) })
+			happens("worker starts", i, func(s *state, i int) { s.decide(i, planStart, phaseRunning); m.spawned(s, i) })
 		case c.phase == phaseWaiting && !pm.stopping:
-			happens("worker starts again", i, func(s *state, i int) { s.decide(i, planStart, phaseRunningAgain) })
+			happens("worker starts again", i, func(s *state, i int) { s.decide(i, planStart, phaseRunningAgain); m.spawned(s, i) })
 		case c.phase == phaseRunning && m.restarts && !pm.terminate[i]:
 			happens("worker fails", i, func(s *state, i int) { s.decide(i, planExit, phaseWaiting) })
 		case c.phase.running() && !s.intrudedOn(i):
@@ -321,6 +331,7 @@ func (s *state) decide(slot int, p plan, to phase) {
 	pm.plan[slot], pm.claim[slot] = p, id
 	c := s.of(id)
 	c.killed = c.killed && p != planExit
+	s.child[slot] = modelChild{}
 	c.become(to)
 }
 

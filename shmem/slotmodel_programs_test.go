@@ -16,6 +16,7 @@ const (
 	opTerminate
 	opAwaitStart
 	opAwaitEnd
+	opRelease
 	numOperations
 )
 
@@ -24,7 +25,7 @@ func (o operation) claims() bool { return o == opClaim || o == opClaimParallel }
 func (o operation) looks() bool { return o == opLook || o == opAwaitStart || o == opAwaitEnd }
 
 func (o operation) String() string {
-	return [...]string{"none", "Claim", "Claim, parallel", "Pid", "RequestTermination", "await start", "await end"}[o]
+	return [...]string{"none", "Claim", "Claim, parallel", "Pid", "RequestTermination", "await start", "await end", "OpenGate"}[o]
 }
 
 // step is one atomic step of a program. It returns what to do next, and what it

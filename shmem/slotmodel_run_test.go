@@ -18,6 +18,8 @@ var (
 	awaiters   = world{does: [...]backendsPart{{2, []operation{opClaim, opAwaitStart, opAwaitEnd}}, {1, []operation{opClaim}}}, restarts: true}
 	thefts     = world{does: [...]backendsPart{{2, []operation{opClaim, opLook, opTerminate}}, {1, []operation{opClaim, opTerminate}}}, thefts: 1}
 	late       = world{does: [...]backendsPart{{3, []operation{opClaim, opTerminate}}, {1, []operation{opTerminate}}}}
+	held       = world{does: [...]backendsPart{{3, []operation{opClaim, opRelease}}, {1, []operation{opRelease}}}, held: true}
+	heldEnds   = world{does: [...]backendsPart{{2, []operation{opClaim, opRelease, opTerminate}}, {2, []operation{opRelease, opTerminate}}}, held: true, restarts: true}
 	recyclers  = world{does: [...]backendsPart{{2, []operation{opClaim, opAwaitEnd}}, {2, []operation{opClaim, opTerminate}}}}
 )
 
@@ -33,6 +35,8 @@ func TestEveryInterleavingOfTheSlotProtocolKeepsItsInvariants(t *testing.T) {
 		"waits, with restarts":  awaiters,
 		"slots that are stolen": thefts,
 		"late terminations":     late,
+		"held workers":          held,
+		"held workers that end": heldEnds,
 		"waits, with shutdown":  {does: awaiters.does, stops: true},
 		"one backend, thrice":   {does: alone.does, restarts: true, stops: true},
 		"restarts and shutdown": {does: [...]backendsPart{{1, everything}, {1, everything}}, restarts: true, stops: true},
@@ -68,6 +72,8 @@ func TestTheModelHasTheStepsOfTheCode(t *testing.T) {
 		"RequestTermination": {terminateProgram(), append(codeSteps(t, "slots.go", "RequestTermination"), signal...)},
 		"Pid":                {lookProgram(), codeSteps(t, "slots.go", "Pid")},
 		"Terminating":        {await[await.index("terminate.Load"):await.index("is over")], codeSteps(t, "slots.go", "Terminating")},
+		"OpenGate":           {openProgram(), append(codeSteps(t, "gate.go", "OpenGate"), codeSteps(t, "gate.go", "WakeAtGate")...)},
+		"MayPass":            {gateProgram()[:2], codeSteps(t, "gate.go", "MayPass")},
 		"Restore":            {restoreProgram(), codeSteps(t, "slots.go", "Restore")},
 		"SetPid and Release": {retireProgram(), append(codeSteps(t, "slots.go", "SetPid"), codeSteps(t, "slots.go", "Release")...)},
 	} {
@@ -121,7 +127,7 @@ func sharedCall(call *ast.CallExpr) []string {
 		return nil
 	}
 	switch name := method.Sel.Name; name {
-	case "lock", "unlock", "Ring":
+	case "lock", "unlock", "Ring", "Set":
 		return []string{name}
 	case "Load", "Store", "Add", "Swap", "Or", "And", "CompareAndSwap", "store":
 		of := method.X

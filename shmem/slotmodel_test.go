@@ -26,6 +26,7 @@ type state struct {
 	latch             [modelBackends]uint8
 
 	backend    [modelBackends]modelBackend
+	child      [modelSlots]modelChild
 	postmaster modelPostmaster
 
 	thefts uint8 // that garbage has still in store: it makes a slot free that is not
@@ -46,8 +47,8 @@ const (
 )
 
 type modelSlot struct {
-	inUse, terminate, pid, generation uint8
-	name, rest                        uint8 // the descriptor's halves: the claim they were written for
+	inUse, terminate, gate, pid, generation uint8
+	name, rest                              uint8 // the descriptor's halves: the claim they were written for
 }
 
 // Pids of the model: beside these, each start of a claim's worker has its own.
@@ -93,6 +94,7 @@ type modelClaim struct {
 	asked, granted       bool  // somebody began to, has terminated it
 	killed               bool  // its process got SIGTERM
 	out                  bool  // its handle is known
+	mayPass, released    bool  // somebody began to, has released it, who may have come before its termination
 }
 
 // phase is what a worker really is.
@@ -186,6 +188,9 @@ func (s *state) quiescent() string {
 			return "lost termination: the worker was told nothing"
 		}
 	}
+	if violation := s.gates(); violation != "" {
+		return violation
+	}
 	if n := s.parallel(s.holds); s.count() != n {
 		return fmt.Sprintf("counters: %d parallel workers counted, %d there", s.count(), n)
 	}
@@ -269,11 +274,17 @@ type transition struct {
 	take        func(*state) (violation string)
 }
 
-const postmasterActs = -1
+const (
+	postmasterActs = -1
+	childActs      = -2
+)
 
 func (t transition) String() string {
-	if t.by == postmasterActs {
+	switch t.by {
+	case postmasterActs:
 		return "postmaster: " + t.label
+	case childActs:
+		return t.label
 	}
 	return fmt.Sprintf("backend %d: %s", t.by, t.label)
 }

@@ -93,6 +93,35 @@ func TestSpec7NeverRestartAndTerminatedWorkersAreForgotten(t *testing.T) {
 	r.want(`DEBUG1: starting background worker process "waiting"`, "spawn waiting, slot 1")
 }
 
+// A request is its launcher's to register again, whatever the restart time.
+func TestAWorkerWithARequestDoesNotSurviveACrashCycle(t *testing.T) {
+	r := newRig(t, named("victim"))
+	r.started("victim")
+	r.register(requested(named("held", database, restart(5)), 7))
+	r.step(scope(postmaster.CrashScopeCluster))
+	r.exit("victim", code(2))
+	r.trace = nil
+	r.exit("server monitor", code(2))
+	r.want("LOG: all server processes terminated; reinitializing", `DEBUG1: unregistering background worker "held"`, "Reinitialize{}",
+		"init slot 0: victim", "spawn server monitor, slot -1", `DEBUG1: starting background worker process "victim"`, "spawn victim, slot 0")
+	if n := len(r.buried); n != 1 || r.buried[0].Worker.Request() != 7 {
+		t.Errorf("buried: %+v", r.buried)
+	}
+}
+
+// A child finds its gate by what Spawn says.
+func TestAStartNamesSlotAndGeneration(t *testing.T) {
+	r := newRig(t)
+	r.slots.slot[0].generation = 41
+	i := r.slots.claim(requested(named("held"), 7))
+	for _, cmd := range r.m.Step(r.now, postmaster.SlotsChanged{}) {
+		if c, ok := cmd.(postmaster.Spawn); ok && c.Slot == i && c.Generation == 42 && c.Worker.Request() == 7 {
+			return
+		}
+	}
+	t.Error("there is no such Spawn")
+}
+
 // SPEC 7: crash_scope and what counts as a crash.
 func TestSpec7CrashScope(t *testing.T) {
 	const (

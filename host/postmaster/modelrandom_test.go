@@ -246,7 +246,7 @@ func drawWorker(t *rapid.T) plugins.BackgroundWorker {
 	if w.RestartTime == never && rapid.Bool().Draw(t, "parallel") {
 		w.Flags |= plugins.ClassParallel
 	}
-	return w
+	return requested(w, rapid.SampledFrom([]int64{0, 0, 0, 1, -1}).Draw(t, "request"))
 }
 
 // register claims a slot for a worker, sound or not, with a waiter that lives

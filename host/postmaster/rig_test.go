@@ -201,6 +201,13 @@ func notifying(pid int) func(*plugins.BackgroundWorker) {
 
 func parallel(w *plugins.BackgroundWorker) { w.Flags |= plugins.ClassParallel; w.RestartTime = never }
 
+// requested returns a worker as RegisterHeldBackgroundWorker registers it.
+func requested(w plugins.BackgroundWorker, request int64) plugins.BackgroundWorker {
+	d := w.Descriptor()
+	d.Request = request
+	return plugins.FromDescriptor(d)
+}
+
 // database makes a worker that starts with a consistent server.
 func database(w *plugins.BackgroundWorker) {
 	w.Flags, w.StartTime = dbFlags, plugins.StartAtConsistentState
