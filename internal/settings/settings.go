@@ -168,6 +168,10 @@ const (
 	AutoConfigFileName = "pgexthost.auto.conf"
 )
 
+// BegunDir is the directory, within a data directory that has one, in which a held
+// worker leaves a file with the name of its handle just before its main function.
+const BegunDir = "requests_begun"
+
 // ReadFiles reads the configuration file and, where there is one, the file
 // beside it that overrides it. Mirrors the reading of postgresql.conf and
 // postgresql.auto.conf.

@@ -48,14 +48,15 @@ type database struct {
 	name     string
 	conninfo string
 	identity string
+	journal  *journal
 	history  atomic.Int64 // minutes; 0: for ever
 	woken    chan struct{}
 
 	said string // why it can't be served, as the log has it
 }
 
-func newDatabase(w worker, name, conninfo, identity string) *database {
-	return &database{worker: w, name: name, conninfo: conninfo, identity: identity, woken: make(chan struct{}, 1)}
+func newDatabase(w worker, name, conninfo, identity string, j *journal) *database {
+	return &database{worker: w, name: name, conninfo: conninfo, identity: identity, journal: j, woken: make(chan struct{}, 1)}
 }
 
 // wake makes the next pass come at once.
@@ -108,7 +109,7 @@ func (d *database) serve(ctx context.Context) (served bool, err error) {
 	}
 	d.said = ""
 	d.worker.Logf(elog.Log, "fulfilling the requests of database \"%s\"", d.name)
-	s := &state{process: d.worker, tables: t, attempts: make(map[int64]attempt), missing: make(map[int64]time.Time)}
+	s := &state{process: d.worker, tables: t, journal: d.journal, attempts: make(map[int64]attempt), missing: make(map[int64]time.Time)}
 	for err == nil && ctx.Err() == nil {
 		err = d.round(ctx, s)
 	}

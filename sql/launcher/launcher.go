@@ -53,6 +53,7 @@ func Main(ctx context.Context, w *plugins.Worker) error {
 type launcher struct {
 	worker    *plugins.Worker
 	identity  string
+	journal   *journal
 	conninfo  string
 	databases map[string]*running
 }
@@ -72,6 +73,9 @@ func (l *launcher) configure(ctx context.Context) error {
 		return nil // as before
 	}
 	if len(names) > 0 && l.identity == "" {
+		if l.journal, err = openJournal(".", l.worker.Incarnation()); err != nil {
+			return err
+		}
 		if l.identity, err = hostIdentity("."); err != nil {
 			return err
 		}
@@ -125,7 +129,7 @@ func (l *launcher) serve(names []string) {
 
 func (l *launcher) start(ctx context.Context, name string, history int) {
 	ctx, stop := context.WithCancel(ctx)
-	r := &running{database: newDatabase(l.worker, name, l.conninfo, l.identity), stop: stop}
+	r := &running{database: newDatabase(l.worker, name, l.conninfo, l.identity, l.journal), stop: stop}
 	r.history.Store(int64(history))
 	r.done.Go(func() { r.run(ctx) })
 	l.databases[name] = r

@@ -24,6 +24,7 @@ type process interface {
 type state struct {
 	process  process
 	tables   *tables
+	journal  *journal
 	ids      map[int64]int64 // of the live requests, by their numbers
 	attempts map[int64]attempt
 	missing  map[int64]time.Time // since when a started request's worker is gone
@@ -65,6 +66,9 @@ func (s *state) pass(ctx context.Context) (progress bool, err error) {
 		return false, nil
 	}
 	changed, err := s.tables.write(ctx, changes)
+	if err == nil && changed == int64(len(changes)) { // else who knows which
+		s.journal.forget(changes)
+	}
 	return changed > 0, err
 }
 
@@ -89,7 +93,7 @@ func (s *state) conclude(ctx context.Context) {
 // look returns what of the host is this database's. The registered come first: one
 // that leaves meanwhile is in both lists then, rather than in none.
 func (s *state) look() host {
-	h := host{workers: make(map[int64][]plugins.WorkerInfo), gone: make(map[int64]plugins.UnregisteredWorker)}
+	h := host{workers: make(map[int64][]plugins.WorkerInfo), gone: make(map[int64]plugins.UnregisteredWorker), begun: s.journal.begun}
 	for _, w := range s.process.BackgroundWorkers() {
 		if isOf(w.Request, s.tables.conn.DatabaseOID()) {
 			h.workers[w.Request] = append(h.workers[w.Request], w)
@@ -141,9 +145,9 @@ func (s *state) act(h host, r row) (change, error) {
 		if s.concluding {
 			return change{}, nil
 		}
-		return change{r.ID, next}, nil
+		return change{r.ID, r.Handle, r.Foreign, next}, nil
 	case note, settle:
-		return change{r.ID, next}, nil
+		return change{r.ID, r.Handle, r.Foreign, next}, nil
 	case nothing:
 	}
 	return change{}, nil
@@ -154,7 +158,7 @@ func (s *state) register(r row) change {
 	worker := r.Worker
 	worker.NotifyPid = s.process.Pid()
 	_, err := s.process.RegisterHeldBackgroundWorker(worker, r.Number)
-	c := change{id: r.ID}
+	c := change{id: r.ID, old: r.Handle, foreign: r.Foreign}
 	switch {
 	case err == nil:
 		s.attempts[r.Number] = attempt{at: time.Now(), tries: s.attempts[r.Number].tries + 1}

@@ -2,6 +2,7 @@ package launcher
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,7 @@ type row struct {
 	Refusal   string // why it can't be a worker at all, or empty
 
 	Ours     bool // this host, this incarnation, this database have started it
+	Foreign  bool // what started it is in the database that this one is a copy of
 	Handle   string
 	Pid      int
 	SQLState string
@@ -57,7 +59,12 @@ type step struct {
 type host struct {
 	workers map[int64][]plugins.WorkerInfo // by the number of the request
 	gone    map[int64]plugins.UnregisteredWorker
+	// begun reports whether the main function of a handle may have begun.
+	begun func(handle string) bool
 }
+
+// mayHaveBegun reports whether the request's main function may have run already.
+func (h host) mayHaveBegun(r row) bool { return r.Foreign || h.begun(r.Handle) }
 
 // attempt is what a launcher remembers of a registration that it has made.
 type attempt struct {
@@ -78,15 +85,17 @@ const (
 func (h host) plan(r row, a attempt, now time.Time, since time.Duration) step {
 	switch {
 	case r.Started && r.Ours:
-		return h.planStarted(r, since)
-	case r.Started && !r.restarts():
-		return h.planLost(r)
+		return h.planStarted(r, a, now, since)
+	case r.Started && r.Terminate:
+		return step{do: settle, state: "ended"}
+	case r.Started && !r.restarts() && h.mayHaveBegun(r):
+		return step{do: settle, state: "failed", sqlstate: string(elog.CrashShutdown), text: "the host ended while the worker ran"}
 	}
 	return h.planPending(r, a, now)
 }
 
-// planPending is for a request that is to be started: one that never was, or that
-// was started by an earlier incarnation and restarts.
+// planPending is for a request that is to be started: one that never was, whose
+// main has not begun, or that was started by an earlier incarnation and restarts.
 func (h host) planPending(r row, a attempt, now time.Time) step {
 	if workers := h.workers[r.Number]; len(workers) > 0 {
 		switch w := workers[0]; {
@@ -124,7 +133,7 @@ func permanent(g plugins.UnregisteredWorker) bool {
 }
 
 // planStarted is for a request that this incarnation has started.
-func (h host) planStarted(r row, since time.Duration) step {
+func (h host) planStarted(r row, a attempt, now time.Time, since time.Duration) step {
 	for _, w := range h.workers[r.Number] {
 		switch {
 		case w.Handle.String() != r.Handle:
@@ -144,18 +153,12 @@ func (h host) planStarted(r row, since time.Duration) step {
 	switch {
 	case !ok && since < lookAgain:
 		return step{}
+	case !r.Terminate && !g.Terminated && !h.mayHaveBegun(r): // whoever was killed, it was too early
+		return h.planPending(r, a, now)
 	case !ok: // too many have gone since
 		return step{do: settle, state: "ended"}
 	}
 	return ended(r, g)
-}
-
-// planLost is for a request that an earlier incarnation has started.
-func (h host) planLost(r row) step {
-	if r.Terminate {
-		return step{do: settle, state: "ended"}
-	}
-	return step{do: settle, state: "failed", sqlstate: string(elog.CrashShutdown), text: "the host ended while the worker ran"}
 }
 
 // ended says what has become of a worker.
@@ -199,13 +202,29 @@ func (h host) strays(rows []row) []plugins.WorkerInfo {
 	}
 	var strays []plugins.WorkerInfo
 	for number, workers := range h.workers {
-		r, live := wanted[number]
+		keep := -1
+		if r, live := wanted[number]; live {
+			keep = workerOf(r, workers)
+		}
 		for i, w := range workers {
-			ours := live && (r.Started && r.Ours && w.Handle.String() == r.Handle || i == 0 && (!r.Started || !r.Ours && r.restarts()))
-			if !ours && !w.Terminated && w.State != plugins.WorkerStopped {
+			if i != keep && !w.Terminated && w.State != plugins.WorkerStopped {
 				strays = append(strays, w)
 			}
 		}
 	}
 	return strays
+}
+
+// workerOf returns which worker is a live request's, or -1: that of its handle; or
+// the first, if it may still be claimed.
+func workerOf(r row, workers []plugins.WorkerInfo) int {
+	if r.Started && r.Ours {
+		if i := slices.IndexFunc(workers, func(w plugins.WorkerInfo) bool { return w.Handle.String() == r.Handle }); i >= 0 {
+			return i
+		}
+	}
+	if r.Started && !r.restarts() && !workers[0].Held {
+		return -1
+	}
+	return 0
 }

@@ -56,6 +56,7 @@ func TestThePlanLeadsEachRequestOneStepOn(t *testing.T) {
 		row   row
 		tried attempt
 		since time.Duration
+		fresh bool // main has not begun
 		do    what
 		state string
 	}{
@@ -83,6 +84,12 @@ func TestThePlanLeadsEachRequestOneStepOn(t *testing.T) {
 		"but not if it was wanted":                                    {host: gone(plugins.WorkerHistory{ExitCode: 1}), row: with(started(true), end), do: settle, state: "ended"},
 		"a signal is a failure":                                       {host: gone(plugins.WorkerHistory{ExitSignal: unix.SIGSEGV}), row: started(true), do: settle, state: "failed"},
 		"what an earlier incarnation ran has failed":                  {row: started(false), do: settle, state: "failed"},
+		"unless its main has not begun":                               {row: started(false), fresh: true, do: register},
+		"but a copy's knows nothing of that":                          {row: with(started(false), func(r *row) { r.Foreign = true }), fresh: true, do: settle, state: "failed"},
+		"one that was killed before main is started again":            {host: gone(plugins.WorkerHistory{ExitSignal: unix.SIGKILL}), row: started(true), fresh: true, do: register},
+		"and claimed":                                                 {host: having(another), row: started(true), since: time.Minute, fresh: true, do: claim},
+		"unless somebody has ended it":                                {host: gone(plugins.WorkerHistory{ExitCode: 1, Terminated: true}), row: started(true), fresh: true, do: settle, state: "ended"},
+		"or it has no function":                                       {host: gone(plugins.WorkerHistory{ExitCode: 1, Message: "could not find function"}), row: started(true), tried: tried, fresh: true, do: settle, state: "failed"},
 		"unless it was to end":                                        {row: with(started(false), end), do: settle, state: "ended"},
 		"unless it restarts":                                          {row: with(started(false), again), do: register},
 		"and does so held":                                            {host: having(held), row: with(started(false), again), do: claim},
@@ -90,6 +97,7 @@ func TestThePlanLeadsEachRequestOneStepOn(t *testing.T) {
 		"a restarted one of this incarnation is not registered again": {host: having(plugins.WorkerInfo{State: plugins.WorkerWaiting}), row: with(started(true), again)},
 	} {
 		t.Run(name, func(t *testing.T) {
+			tt.host.begun = func(string) bool { return !tt.fresh }
 			if got := tt.host.plan(tt.row, tt.tried, now, tt.since); got.do != tt.do || got.state != tt.state {
 				t.Errorf("got %+v, want %d %q", got, tt.do, tt.state)
 			}
@@ -110,6 +118,7 @@ func TestWhatNoRowStandsForIsEnded(t *testing.T) {
 		"its row":                    {[]row{mine}, 0},
 		"a pending row":              {[]row{pending()}, 0},
 		"a row with another handle":  {[]row{started(true)}, 1},
+		"unless it may be claimed":   {[]row{with(started(true), func(r *row) { r.Worker.RestartTime = 1 })}, 0},
 		"a row that restarts":        {[]row{with(started(false), func(r *row) { r.Worker.RestartTime = 1 })}, 0},
 		"a row that has failed with": {[]row{started(false)}, 1},
 	} {
@@ -162,6 +171,49 @@ func TestACopiedDirectoryIsAnotherHosts(t *testing.T) {
 	}
 	if again, err := hostIdentity(moved); err != nil || again == id || len(again) != 36 {
 		t.Errorf("damaged, it has %q, %v", again, err)
+	}
+}
+
+func TestOnlyAnIncarnationOfThisBootIsKnownNotToHaveBegun(t *testing.T) {
+	dir := t.TempDir()
+	const earlier, now = "00000000000000aa", "00000000000000bb"
+	if _, err := openJournal(dir, earlier); err != nil {
+		t.Fatal(err)
+	}
+	j, err := openJournal(dir, now)
+	if err != nil || len(j.boot) == 0 {
+		t.Fatal(err)
+	}
+	leave := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(j.dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave(earlier+".1.1", "")
+	leave("00000000000000cc.boot", "another boot")
+	for handle, want := range map[string]bool{
+		earlier + ".1.1": true, earlier + ".1.2": false, now + ".1.1": false, "00000000000000cc.1.1": true, "00000000000000dd.1.1": true, "": true, "x/y": true,
+	} {
+		if got := j.begun(handle); got != want {
+			t.Errorf("%q: %v", handle, got)
+		}
+	}
+	j.forget([]change{{old: earlier + ".1.1", foreign: true, step: step{do: settle}}, {old: earlier + ".1.1", step: step{do: note}}})
+	if !j.begun(earlier + ".1.1") {
+		t.Error("it was forgotten too early")
+	}
+	j.forget([]change{{old: earlier + ".1.1", step: step{do: settle}}})
+	if j.begun(earlier + ".1.1") {
+		t.Error("it was not forgotten")
+	}
+	leave(earlier+".1.3", "")
+	long := time.Now().Add(-2 * keepJournal)
+	if err := os.Chtimes(filepath.Join(j.dir, earlier+".boot"), long, long); err != nil {
+		t.Fatal(err)
+	}
+	j.sweep()
+	if left, _ := filepath.Glob(filepath.Join(j.dir, earlier+"*")); len(left) != 0 || !j.begun(earlier+".1.2") {
+		t.Errorf("left: %v", left)
 	}
 }
 

@@ -114,7 +114,7 @@ const mostPending = 1000
 // started.
 func (t *tables) load(ctx context.Context) ([]row, error) {
 	const columns = `id, state = 'started', terminate_at IS NOT NULL, library, function, name, type, main_arg, extra, restart_time, start_time, interruptible,
-		coalesce(host = $1 AND incarnation = $2 AND database = $3, false), coalesce(handle, ''), coalesce(pid, 0), coalesce(sqlstate, ''), coalesce(message, '')`
+		coalesce(host = $1 AND incarnation = $2 AND database = $3, false), coalesce(database <> $3, false), coalesce(handle, ''), coalesce(pid, 0), coalesce(sqlstate, ''), coalesce(message, '')`
 	rows, err := t.conn.Query(ctx, `SELECT `+columns+` FROM pgexthost.request WHERE state = 'started' AND host = $1
 		UNION ALL (SELECT `+columns+` FROM pgexthost.request WHERE state = 'pending' ORDER BY id LIMIT $4)`,
 		t.host, t.incarnation, t.conn.DatabaseOID(), mostPending)
@@ -135,7 +135,7 @@ func scanRow(from pgx.CollectableRow) (row, error) {
 	var restart int32
 	var interruptible bool
 	err := from.Scan(&r.ID, &r.Started, &r.Terminate, &r.Worker.LibraryName, &r.Worker.FunctionName, &r.Worker.Name, &r.Worker.Type, &r.Worker.MainArg,
-		&extra, &restart, &start, &interruptible, &r.Ours, &r.Handle, &r.Pid, &r.SQLState, &r.Message)
+		&extra, &restart, &start, &interruptible, &r.Ours, &r.Foreign, &r.Handle, &r.Pid, &r.SQLState, &r.Message)
 	r.Worker.RestartTime = int(restart)
 	r.Worker.Flags = plugins.ShmemAccess | plugins.BackendDatabaseConnection
 	switch start {
@@ -161,15 +161,17 @@ func scanRow(from pgx.CollectableRow) (row, error) {
 
 // change is what a pass wants to write about a request.
 type change struct {
-	id int64
+	id      int64
+	old     string // the handle that the row had
+	foreign bool   // and that of another database's row, too
 	step
 }
 
 // The row to be changed, unless somebody has it locked. A claim is for one that is
-// still to be started, other changes for one in the state that was seen.
+// as it was seen.
 const (
 	toClaim = `(SELECT q.id FROM pgexthost.request q WHERE q.id = $1 AND q.terminate_at IS NULL
-		AND (q.state = 'pending' OR q.state = 'started' AND q.host = $2 AND (q.incarnation <> $3 OR q.database <> $4)) FOR UPDATE SKIP LOCKED)`
+		AND (q.state = 'pending' OR q.state = 'started' AND q.host = $2 AND q.handle = $7) FOR UPDATE SKIP LOCKED)`
 	toChange = `(SELECT q.id FROM pgexthost.request q WHERE q.id = $1
 		AND (q.state = 'pending' OR q.state = 'started' AND q.host = $2) FOR UPDATE SKIP LOCKED)`
 )
@@ -208,7 +210,7 @@ func (t *tables) queue(batch *pgx.Batch, c change) {
 	case claim:
 		batch.Queue(`UPDATE pgexthost.request SET state = 'started', host = $2, incarnation = $3, database = $4, handle = $5, pid = $6,
 			started_at = clock_timestamp(), sqlstate = NULL, message = NULL WHERE id = `+toClaim,
-			c.id, t.host, t.incarnation, t.conn.DatabaseOID(), c.worker.Handle.String(), c.pid)
+			c.id, t.host, t.incarnation, t.conn.DatabaseOID(), c.worker.Handle.String(), c.pid, c.old)
 	case note:
 		batch.Queue(`UPDATE pgexthost.request SET pid = nullif($3, 0), sqlstate = nullif($4, ''), message = nullif($5, '') WHERE id = `+toChange,
 			c.id, t.host, c.pid, c.sqlstate, c.text)
