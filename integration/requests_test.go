@@ -1,9 +1,13 @@
 package integration
 
 import (
+	"context"
+	"errors"
+	"os"
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sys/unix"
 )
 
@@ -147,4 +151,66 @@ func TestOfTwoHostsOnOneDatabaseOneFulfilsItsRequests(t *testing.T) {
 	second.eventually("the second start", func() bool { return r.starts()[1] == 2 })
 	r.await(mine, r.text(up))
 	second.stop()
+}
+
+func TestARequestWithoutANotificationIsFoundAllTheSame(t *testing.T) {
+	r := newRequests(t, sharedServer(t))
+	h := r.host()
+	h.waitLog("fulfilling the requests")
+	r.exec(`INSERT INTO pgexthost.request (library, function, name, type, main_arg, extra, restart_time, start_time, requested_by)
+		VALUES ('effects', 'once', 'n', 't', 1, '', -1, 'running', 'me'), ('postgres', 'ParallelWorkerMain', 'n', 't', 2, '', -1, 'running', 'me')`)
+	r.await(`SELECT string_agg(state, ',' ORDER BY id) FROM pgexthost.requests`, "ended,failed")
+	h.stop()
+}
+
+func TestARowThatSomebodyHasLockedHoldsUpNoOther(t *testing.T) {
+	r := newRequests(t, sharedServer(t))
+	r.exec(`SELECT pgexthost.launch('effects', 'once', 'locked', main_arg => 1)`)
+	if err := withConn(t, r.conninfo(), func(ctx context.Context, conn *pgx.Conn) error {
+		if _, err := conn.Exec(ctx, "BEGIN; SELECT pgexthost.terminate('locked')"); err != nil {
+			return err
+		}
+		h := r.host()
+		r.exec(`SELECT pgexthost.launch('effects', 'once', main_arg => 2)`)
+		r.await(`SELECT string_agg(state, ',' ORDER BY id) FROM pgexthost.requests`, "pending,ended")
+		if _, err := conn.Exec(ctx, "COMMIT"); err != nil {
+			return err
+		}
+		r.await(`SELECT string_agg(state, ',' ORDER BY id) FROM pgexthost.requests`, "cancelled,ended")
+		r.await(`SELECT count(*) FROM pgexthost.slots`, "0")
+		h.stop()
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.starts(); got[1] != 0 || got[2] != 1 {
+		t.Errorf("starts: %v", got)
+	}
+}
+
+func TestAReloadSaysWhichDatabasesAreServed(t *testing.T) {
+	r := newRequests(t, sharedServer(t))
+	r.exec(`SELECT pgexthost.launch('effects', 'once', main_arg => 1)`)
+	h := r.host(withFileSettingsOnly())
+	h.awaitControlServer()
+	h.waitLog("accepting read-write connections")
+	set := func(databases string) {
+		file, err := os.OpenFile(h.dir+"/pgexthost.conf", os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = file.WriteString("launcher_databases = '" + databases + "'\n")
+		if err := errors.Join(err, file.Close()); err != nil {
+			t.Fatal(err)
+		}
+		h.signal(unix.SIGHUP)
+	}
+	set("nowhere_to_be_found, " + r.database)
+	h.waitLog(`LOG:  cannot fulfil the requests of database "nowhere_to_be_found": database "nowhere_to_be_found" does not exist`)
+	r.await(`SELECT state FROM pgexthost.requests`, "ended")
+	set("")
+	r.await(`SELECT count(*) FROM pgexthost.hosts WHERE up`, "0")
+	set("postgres")
+	h.waitLog(`LOG:  cannot fulfil the requests of database "postgres": schema "pgexthost" is not installed there`)
+	h.stop()
 }

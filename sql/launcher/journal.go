@@ -43,7 +43,7 @@ func openJournal(dataDir, incarnation string) (*journal, error) {
 		err = nil
 	}
 	if err == nil {
-		err = os.WriteFile(filepath.Join(j.dir, incarnation+bootSuffix), boot, 0o600)
+		err = os.WriteFile(filepath.Join(j.dir, incarnation+bootSuffix), boot, 0o600) //nolint:gosec // the incarnation is a number of ours
 	}
 	if err != nil {
 		return nil, elog.New(elog.Fatal, elog.FileAccessCode(err), "could not write to directory \"%s\": %s", j.dir, elog.OSReason(err)).WithCause(err)
