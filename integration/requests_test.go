@@ -214,3 +214,20 @@ func TestAReloadSaysWhichDatabasesAreServed(t *testing.T) {
 	h.waitLog(`LOG:  cannot fulfil the requests of database "postgres": schema "pgexthost" is not installed there`)
 	h.stop()
 }
+
+// A launcher whose session is gone without its knowledge must not write what
+// another one has decided since.
+func TestALauncherThatHasLostTheDatabaseClaimsNothingMore(t *testing.T) {
+	r := newRequests(t, sharedServer(t))
+	h := r.host()
+	h.waitLog("fulfilling the requests")
+	r.exec("UPDATE pgexthost.owner SET epoch = epoch + 1") // as the other one would
+	r.exec("SELECT pgexthost.launch('effects', 'once', main_arg => 1)")
+	h.waitLog(`LOG:  cannot fulfil the requests of database "` + r.database + `": another host has taken over`)
+	h.waitLogCount("fulfilling the requests", 2) // there is no other, after all
+	r.await("SELECT state FROM pgexthost.requests", "ended")
+	if got := r.starts(); got[1] != 1 {
+		t.Errorf("starts: %v", got)
+	}
+	h.stop()
+}

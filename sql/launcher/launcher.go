@@ -19,7 +19,8 @@ import (
 const Name = "request launcher"
 
 // Register makes the process part of this program. Call it in main, before
-// plugins.RunChild and host.Run.
+// plugins.RunChild and host.Run. It relies on the server monitor, see package
+// servermonitor.
 func Register() { plugins.RegisterAuxiliary(Name, Main) }
 
 var waitEvent = plugins.WaitEvent{Class: shmem.WaitClassActivity, Name: "RequestLauncherMain"}
