@@ -142,13 +142,18 @@ func TestOfTwoHostsOnOneDatabaseOneFulfilsItsRequests(t *testing.T) {
 	second.waitLog("fulfilling the requests of database")
 	r.await(`SELECT string_agg(DISTINCT state, ',') FROM pgexthost.requests WHERE restart_time < 0 AND state = 'pending'`, "")
 	r.await(`SELECT state FROM pgexthost.requests WHERE name = 'mine'`, "started")
+	first = r.host(inDir(first.dir)) // what it had started is its own, whoever serves the database now
+	first.eventually("the start after that", func() bool { return r.starts()[1] == 2 })
+	r.await(`SELECT count(*) FROM pgexthost.requests WHERE state = 'started'`, "1")
+	first.signal(unix.SIGKILL)
+	first.awaitExit()
 	mine := `SELECT host FROM pgexthost.requests WHERE name = 'mine'`
 	up := `SELECT host FROM pgexthost.hosts WHERE up`
 	if r.text(mine) == r.text(up) || r.text(up) == "" {
 		t.Errorf("the second host has taken what the first has started")
 	}
 	r.exec(`SELECT pgexthost.forget_host((` + mine + `))`)
-	second.eventually("the second start", func() bool { return r.starts()[1] == 2 })
+	second.eventually("the second start", func() bool { return r.starts()[1] == 3 })
 	r.await(mine, r.text(up))
 	second.stop()
 }

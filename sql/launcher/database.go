@@ -83,9 +83,6 @@ func (d *database) run(ctx context.Context) {
 			pause = firstPause
 		}
 		d.complain(err)
-		if errors.Is(err, errOwnedByOther) {
-			pause = ownerPause
-		}
 		sleep(ctx, pause+rand.N(pause/4)) //nolint:gosec // so that hosts do not come in step
 		pause = min(2*pause, longestPause)
 	}
@@ -104,11 +101,12 @@ func (d *database) serve(ctx context.Context) (served bool, err error) {
 		conn.HangUp(goodbye)
 	}()
 	t := &tables{conn: conn, host: d.identity, incarnation: d.worker.Incarnation()}
-	if err := d.own(ctx, t); err != nil {
+	limited, cancel := context.WithTimeout(ctx, passLimit)
+	err = t.prepare(limited)
+	cancel()
+	if err != nil {
 		return false, d.describe(conn, err)
 	}
-	d.said = ""
-	d.worker.Logf(elog.Log, "fulfilling the requests of database \"%s\"", d.name)
 	s := &state{process: d.worker, tables: t, journal: d.journal, attempts: make(map[int64]attempt), missing: make(map[int64]time.Time)}
 	for err == nil && ctx.Err() == nil {
 		err = d.round(ctx, s)
@@ -116,7 +114,7 @@ func (d *database) serve(ctx context.Context) (served bool, err error) {
 	if ctx.Err() != nil && !conn.IsClosed() {
 		s.conclude(context.WithoutCancel(ctx))
 	}
-	return true, d.describe(conn, err)
+	return t.owner, d.describe(conn, err)
 }
 
 func (d *database) open(ctx context.Context) (*connect.Conn, error) {
@@ -132,26 +130,29 @@ func (d *database) open(ctx context.Context) (*connect.Conn, error) {
 	return connect.Open(ctx, config, ApplicationName, sessionOptions()...)
 }
 
-// own waits until the host serves the database, as the only one.
+// own makes the host the one that serves the database, unless another does.
 func (d *database) own(ctx context.Context, t *tables) error {
-	for {
-		limited, cancel := context.WithTimeout(ctx, passLimit)
-		err := t.own(limited, d.worker.PostmasterPid())
-		cancel()
-		if !errors.Is(err, errOwnedByOther) {
-			return err
-		}
+	err := t.own(ctx, d.worker.PostmasterPid())
+	switch {
+	case err == nil:
+		d.said = ""
+		d.worker.Logf(elog.Log, "fulfilling the requests of database \"%s\"", d.name)
+	case errors.Is(err, errOwnedByOther):
 		d.complain(err)
-		if !sleep(ctx, ownerPause) {
-			return context.Cause(ctx)
-		}
+		return nil
 	}
+	return err
 }
 
 // round makes passes until there is nothing more to do, and waits for news.
 func (d *database) round(ctx context.Context, s *state) error {
 	limited, cancel := context.WithTimeout(ctx, passLimit)
 	defer cancel()
+	if !s.tables.owner {
+		if err := d.own(limited, s.tables); err != nil {
+			return err
+		}
+	}
 	for progress := true; progress; {
 		var err error
 		if progress, err = s.pass(limited); err != nil {
@@ -161,7 +162,7 @@ func (d *database) round(ctx context.Context, s *state) error {
 	if err := s.publish(limited); err != nil {
 		return err
 	}
-	if minutes := int(d.history.Load()); minutes > 0 && time.Since(s.forgotAt) > forgetPause {
+	if minutes := int(d.history.Load()); s.tables.owner && minutes > 0 && time.Since(s.forgotAt) > forgetPause {
 		s.forgotAt = time.Now()
 		if err := s.tables.forget(limited, minutes); err != nil {
 			return err
@@ -174,7 +175,11 @@ func (d *database) round(ctx context.Context, s *state) error {
 // the slots, or that it is time.
 func (d *database) wait(ctx context.Context, s *state) error {
 	seen := fingerprint(d.worker)
-	for end := time.Now().Add(pollPause); time.Now().Before(end); {
+	pause := pollPause
+	if !s.tables.owner {
+		pause = ownerPause // until the next try
+	}
+	for end := time.Now().Add(pause); time.Now().Before(end); {
 		news, err := d.listen(ctx, s.tables.conn, lookPause)
 		if news || err != nil || ctx.Err() != nil {
 			return err
@@ -258,7 +263,7 @@ func (d *database) complain(err error) {
 	report.Level = elog.Log
 	report.Message = "cannot fulfil the requests of database \"" + d.name + "\": " + cause.Message
 	if errors.Is(err, errOwnedByOther) {
-		report.Detail = "This host waits until that one ends."
+		report.Detail = "This host waits until that one ends, and only looks after what it has started itself."
 		report.Code = elog.SuccessfulCompletion
 	}
 	d.worker.Ereport(&report)

@@ -38,8 +38,10 @@ type state struct {
 // pass makes the host what the tables say, as far as one step each leads, and
 // reports whether any row has changed.
 func (s *state) pass(ctx context.Context) (progress bool, err error) {
-	if err := s.tables.declare(ctx); err != nil {
-		return false, err
+	if s.tables.owner {
+		if err := s.tables.declare(ctx); err != nil {
+			return false, err
+		}
 	}
 	rows, err := s.tables.load(ctx)
 	if err != nil {
@@ -245,7 +247,7 @@ func unlessZero[T comparable](value T) *T {
 // publish shows the slots, if they have changed, but not more often than once a
 // second.
 func (s *state) publish(ctx context.Context) error {
-	if time.Since(s.publishedAt) < time.Second {
+	if !s.tables.owner || time.Since(s.publishedAt) < time.Second {
 		return nil
 	}
 	text, err := json.Marshal(s.slots())

@@ -45,10 +45,13 @@ type tables struct {
 	host        string
 	incarnation string
 	epoch       int64
+	// owner: the host serves the database. Otherwise it sees only what it has
+	// started itself, which is nobody else's business.
+	owner bool
 }
 
-// own makes the host the one that serves the database.
-func (t *tables) own(ctx context.Context, postmasterPid int) error {
+// prepare makes the session one of the launcher.
+func (t *tables) prepare(ctx context.Context) error {
 	var version string
 	err := t.conn.QueryRow(ctx, "SELECT version FROM pgexthost.extension WHERE name = 'pgexthost'").Scan(&version)
 	switch {
@@ -63,9 +66,14 @@ func (t *tables) own(ctx context.Context, postmasterPid int) error {
 	}
 	// A commit that the server could lose would have started nothing.
 	_, err = t.conn.Exec(ctx, "SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off'")
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = t.conn.Exec(ctx, "LISTEN pgexthost")
 	}
+	return err
+}
+
+// own makes the host the one that serves the database, unless another does.
+func (t *tables) own(ctx context.Context, postmasterPid int) error {
 	var locked bool
 	if err := t.conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1, $2)", lockClass, ownerLock).Scan(&locked); err != nil {
 		return err
@@ -74,15 +82,13 @@ func (t *tables) own(ctx context.Context, postmasterPid int) error {
 		return errOwnedByOther
 	}
 	// Waits for a transaction of the owner before, if one is still at it.
-	err = t.conn.QueryRow(ctx, `UPDATE pgexthost.owner SET epoch = epoch + 1, host = $1, incarnation = $2, postmaster_pid = $3, session_pid = pg_backend_pid(), since = now()
+	err := t.conn.QueryRow(ctx, `UPDATE pgexthost.owner SET epoch = epoch + 1, host = $1, incarnation = $2, postmaster_pid = $3, session_pid = pg_backend_pid(), since = now()
 		RETURNING epoch`, t.host, t.incarnation, postmasterPid).Scan(&t.epoch)
 	if err != nil {
 		return err
 	}
 	_, err = t.conn.Exec(ctx, "DELETE FROM pgexthost.published WHERE host <> $1::uuid", t.host)
-	if err == nil {
-		_, err = t.conn.Exec(ctx, "LISTEN pgexthost")
-	}
+	t.owner = err == nil
 	return err
 }
 
@@ -110,14 +116,18 @@ func (t *tables) declare(ctx context.Context) error {
 // mostPending is how many pending requests one pass looks at, the oldest first.
 const mostPending = 1000
 
-// load returns the live requests: pending ones, and those that this host has
-// started.
+// load returns the live requests: those that this host has started, and pending
+// ones, if it is the owner.
 func (t *tables) load(ctx context.Context) ([]row, error) {
+	limit := 0
+	if t.owner {
+		limit = mostPending
+	}
 	const columns = `id, state = 'started', terminate_at IS NOT NULL, library, function, name, type, main_arg, extra, restart_time, start_time, interruptible,
 		coalesce(host = $1 AND incarnation = $2 AND database = $3, false), coalesce(database <> $3, false), coalesce(handle, ''), coalesce(pid, 0), coalesce(sqlstate, ''), coalesce(message, '')`
 	rows, err := t.conn.Query(ctx, `SELECT `+columns+` FROM pgexthost.request WHERE state = 'started' AND host = $1
 		UNION ALL (SELECT `+columns+` FROM pgexthost.request WHERE state = 'pending' ORDER BY id LIMIT $4)`,
-		t.host, t.incarnation, t.conn.DatabaseOID(), mostPending)
+		t.host, t.incarnation, t.conn.DatabaseOID(), limit)
 	if err != nil {
 		return nil, err
 	}
@@ -176,16 +186,11 @@ const (
 		AND (q.state = 'pending' OR q.state = 'started' AND q.host = $2) FOR UPDATE SKIP LOCKED)`
 )
 
-// write commits the changes, unless the host is not the owner any more, and
+// write commits the changes, unless the host was the owner and is not any more, and
 // returns how many rows have changed.
 func (t *tables) write(ctx context.Context, changes []change) (changed int64, err error) {
 	err = t.conn.InTransaction(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		var epoch int64
-		err := tx.QueryRow(ctx, "SELECT epoch FROM pgexthost.owner WHERE epoch = $1 FOR SHARE", t.epoch).Scan(&epoch)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return errLostOwnership
-		}
-		if err != nil {
+		if err := t.checkOwner(ctx, tx); err != nil {
 			return err
 		}
 		var batch pgx.Batch
@@ -203,6 +208,20 @@ func (t *tables) write(ctx context.Context, changes []change) (changed int64, er
 		return results.Close()
 	})
 	return changed, err
+}
+
+// checkOwner holds off the next owner until the transaction has ended, or finds out
+// that there is one.
+func (t *tables) checkOwner(ctx context.Context, tx pgx.Tx) error {
+	if !t.owner {
+		return nil
+	}
+	var epoch int64
+	err := tx.QueryRow(ctx, "SELECT epoch FROM pgexthost.owner WHERE epoch = $1 FOR SHARE", t.epoch).Scan(&epoch)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errLostOwnership
+	}
+	return err
 }
 
 func (t *tables) queue(batch *pgx.Batch, c change) {
