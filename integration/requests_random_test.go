@@ -78,8 +78,9 @@ func (c *clients) launchOne(ctx context.Context) {
 	}
 }
 
-// TestEachRequestRunsOnceWhoeverIsKilled kills host, launcher and server at any
-// moment, while clients launch requests and roll others back.
+// TestEachRequestRunsOnceWhoeverIsKilled kills two hosts of one database, their
+// launchers and the server at any moment, while clients launch requests and roll
+// others back.
 func TestEachRequestRunsOnceWhoeverIsKilled(t *testing.T) {
 	rounds := 30
 	if text := os.Getenv(requestRounds); text != "" {
@@ -94,8 +95,9 @@ func TestEachRequestRunsOnceWhoeverIsKilled(t *testing.T) {
 	r := newRequests(t, server)
 	random := rand.New(rand.NewPCG(seed, 0))
 	c := &clients{r: r, random: rand.New(rand.NewPCG(seed, 1)), known: make(map[int]outcome)}
-	h := r.host()
-	h.waitLog("fulfilling the requests")
+	hosts := []*testHost{r.host()}
+	hosts[0].waitLog("fulfilling the requests")
+	hosts = append(hosts, r.host()) // which waits for its chance
 	kills := map[string]int{}
 	for range rounds {
 		var all sync.WaitGroup
@@ -110,20 +112,23 @@ func TestEachRequestRunsOnceWhoeverIsKilled(t *testing.T) {
 		<-pause.C
 		victim := []string{"nobody", "launcher", "launcher", "host", "host", "server"}[random.IntN(6)]
 		kills[victim]++
+		i := random.IntN(len(hosts))
 		switch victim {
 		case "launcher":
-			h.kill(h.launcherPid())
+			hosts[i].kill(hosts[i].launcherPid())
 		case "host":
-			h.signal(unix.SIGKILL)
-			h.awaitExit()
-			h = r.host(inDir(h.dir))
+			hosts[i].signal(unix.SIGKILL)
+			hosts[i].awaitExit()
+			hosts[i] = r.host(inDir(hosts[i].dir))
 		case "server":
 			crash(t, server)
 		}
 		all.Wait()
 	}
 	r.await("SELECT count(*) FROM pgexthost.requests WHERE state IN ('pending', 'started')", "0")
-	h.stop()
+	for _, h := range hosts {
+		h.stop()
+	}
 	t.Logf("kills: %v; %s", kills, c.judge(kills))
 }
 

@@ -18,9 +18,10 @@
 //   - the launcher after (b): the row names a handle that is still held: (c);
 //   - the host before (b): the row is pending, and main has not run: the next host
 //     begins with (a);
-//   - the host after (b): nobody can know how far main has come. A request that
-//     never restarts has failed then, as PostgreSQL forgets dynamic workers; one
-//     that does is registered again by the next incarnation of the host;
+//   - the host, or the worker, after (b): the journal says whether main has begun.
+//     If not, the next incarnation goes on with (a). If so, a request that never
+//     restarts has failed, as PostgreSQL forgets dynamic workers; one that does is
+//     registered again;
 //   - the server in (b): the row is read again over the next session, and says
 //     which of the above it is.
 //
@@ -29,13 +30,14 @@
 //   - Level-triggered: each pass reads the tables and the slots, and does what is
 //     missing. Nothing depends on a notification, which only makes the next pass
 //     come at once, nor on what a pass remembers of earlier ones.
-//   - The main function of a request that never restarts runs once at most, and
-//     exactly once unless the host dies between (b) and (c) or the worker is
-//     terminated. That of one that was rolled back or cancelled does not run.
+//   - The main function of a request that never restarts begins once, unless it is
+//     terminated before: exactly once whichever processes are killed, once at most
+//     if the machine is. That of one that was rolled back or cancelled never does.
 //   - One host at a time serves a database: it holds an advisory lock, and each of
 //     its transactions checks the epoch that it got with it. What one host has
 //     started no other touches, whatever becomes of the first, until a person says
-//     that it will not come back (pgexthost.forget_host).
+//     that it will not come back (pgexthost.forget_host); it looks after that itself,
+//     whether it serves the database or not.
 //   - No row that somebody has locked is waited for.
 //   - plan.go decides, and has neither clock nor connection nor process.
 package launcher
