@@ -24,6 +24,7 @@ test: build postgres ## Run all tests, with real processes and a real server (CO
 
 torture: build ## Garbage in shared memory, random scripts against the model, and kills at random points, for long (ROUNDS=10000 CHECKS=100000 KILLS=1000)
 	PGEXTHOST_TORTURE=$(or $(ROUNDS),10000) $(GO) test -count=1 -timeout 30m -v -run 'SharedMemory' ./host ./integration
+	PGEXTHOST_DEEP_MODEL=1 $(GO) test -count=1 -timeout 1h -run 'Model|Interleaving' ./shmem
 	$(GO) test -run TheMachineDoes -rapid.checks=$(or $(CHECKS),100000) -timeout 1h ./host/postmaster
 	$(GO) test -run TestRealProcesses -rapid.checks=300 -timeout 1h ./integration
 	PGEXTHOST_TEST_REQUEST_ROUNDS=$(or $(KILLS),1000) $(GO) test -count=1 -timeout 1h -v -run TestEachRequestRunsOnce ./integration

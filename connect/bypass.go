@@ -32,9 +32,6 @@ const (
 	invalidLimit = -2
 )
 
-// reached is called at the steps between which a worker may die. Tests stop it there.
-var reached = func(string) {}
-
 // closedDatabase is a database with ALLOW_CONNECTIONS false. The server lets no
 // client in, whoever it is. To connect all the same, a session with the
 // maintenance database, the keeper, opens the database for a moment:
@@ -138,22 +135,18 @@ func (h host) openAjar(ctx context.Context, d *closedDatabase, config *Config) (
 	if _, err := d.keeper.Exec(ctx, "SELECT pg_catalog.pg_advisory_lock($1, $2)", bypassLockClass, d.lockKey()); err != nil {
 		return nil, lookUpError(ctx, err)
 	}
-	reached("locked")
 	for opening := 1; ; opening++ {
 		if err := d.open(ctx); err != nil {
 			_ = d.putBack(ctx) // a commit that was interrupted may be one all the same
 			return nil, lookUpError(ctx, err)
 		}
-		reached("open")
 		conn, err := h.open(ctx, config)
-		reached("connected")
 		if failed := d.putBack(ctx); failed != nil {
 			if err == nil {
 				conn.HangUp(ctx)
 			}
 			return nil, lookUpError(ctx, failed)
 		}
-		reached("put back")
 		if SQLState(err) == elog.ObjectNotInPrerequisite && opening < mostOpenings {
 			continue // somebody who holds another lock has put it back
 		}
@@ -227,7 +220,6 @@ func (d *closedDatabase) changeIn(ctx context.Context, tx pgx.Tx, demand func(da
 			return err
 		}
 	}
-	reached("uncommitted")
 	return nil
 }
 

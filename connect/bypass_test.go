@@ -1,7 +1,6 @@
 package connect_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -128,20 +127,13 @@ func TestWithoutADatabaseThereIsNothingToBypass(t *testing.T) {
 // While it is ajar, a database lets nobody in but superusers.
 func TestADatabaseThatIsAjarIsOpenToSuperusersOnly(t *testing.T) {
 	database := closedDatabase(t, -1)
-	seen := false
-	connect.AtStep(t, "open", func() {
-		seen = true
+	_, err := initializeAt(testContext(t), t, "open", server.ConnInfo(), database, "plain", func() {
 		_, err := connect.Initialize(testContext(t), newWorker(hostUser("plain")), database, "", 0)
 		if e := report(t, err); e.Code != elog.TooManyConnections {
 			t.Errorf("got %+v", e)
 		}
 	})
-	conn, err := connect.Initialize(testContext(t), bypassing(server.ConnInfo()), database, "plain", connect.BypassAllowConn)
 	check(t, err)
-	closing(t, conn)
-	if !seen {
-		t.Error("the database was never ajar")
-	}
 }
 
 func TestManyWorkersBypassAtOnce(t *testing.T) {
@@ -164,6 +156,29 @@ func TestManyWorkersBypassAtOnce(t *testing.T) {
 	}
 }
 
+func TestASecondWorkerWaitsUntilTheDatabaseIsPutBack(t *testing.T) {
+	database := closedDatabase(t, 5)
+	second := make(chan error, 1)
+	_, err := initializeAt(testContext(t), t, "open", server.ConnInfo(), database, "", func() {
+		go func() {
+			conn, err := connect.Initialize(testContext(t), bypassing(server.ConnInfo()), database, "", connect.BypassAllowConn)
+			if err == nil {
+				_ = conn.Close(context.Background())
+			}
+			second <- err
+		}()
+		own := open(t, server.ConnInfo(), "")
+		eventually(t, "the second worker waits", func() bool {
+			return query(t, own, "SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") == "1"
+		})
+	})
+	check(t, err)
+	check(t, <-second)
+	if got := stateOf(t, server.ConnInfo(), database); got != "f 5" {
+		t.Errorf("the database is %q", got)
+	}
+}
+
 func TestWhatOthersChangeMeanwhileStays(t *testing.T) {
 	for name, tt := range map[string]struct{ change, want string }{
 		"the limit":    {"CONNECTION LIMIT 9", "f 9"},
@@ -171,13 +186,11 @@ func TestWhatOthersChangeMeanwhileStays(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			database := closedDatabase(t, 5)
-			connect.AtStep(t, "connected", func() {
+			_, err := initializeAt(testContext(t), t, "connected", server.ConnInfo(), database, "", func() {
 				_, err := open(t, server.ConnInfo(), "").Exec(testContext(t), "ALTER DATABASE "+pgx.Identifier{database}.Sanitize()+" WITH "+tt.change)
 				check(t, err)
 			})
-			conn, err := connect.Initialize(testContext(t), bypassing(server.ConnInfo()), database, "", connect.BypassAllowConn)
 			check(t, err)
-			closing(t, conn)
 			if got := stateOf(t, server.ConnInfo(), database); got != tt.want {
 				t.Errorf("the database is %q, want %q", got, tt.want)
 			}
@@ -191,9 +204,7 @@ func TestTheEndOfAWorkerPutsTheDatabaseBack(t *testing.T) {
 			database := closedDatabase(t, 5)
 			cause := errors.New("because")
 			ctx, cancel := context.WithCancelCause(testContext(t))
-			connect.AtStep(t, step, func() { cancel(cause) })
-			conn, err := connect.Initialize(ctx, bypassing(server.ConnInfo()), database, "plain", connect.BypassAllowConn)
-			closing(t, conn)
+			_, err := initializeAt(ctx, t, step, server.ConnInfo(), database, "plain", func() { cancel(cause) })
 			if !errors.Is(err, cause) {
 				t.Errorf("got %v", err)
 			}
@@ -215,18 +226,13 @@ func TestARefusedConnectionPutsTheDatabaseBack(t *testing.T) {
 	}
 }
 
-// diesAt makes a process of this test's program a worker that connects to a
-// closed database and stops for good at a step of it. See TestMain.
-const diesAt = "PGEXTHOST_TEST_DIES_AT"
+// onlyBypasses makes a process of this test's program a worker that connects to a
+// closed database. See TestMain.
+const onlyBypasses = "PGEXTHOST_TEST_ONLY_BYPASSES"
 
-func dieingWorker(step string) {
-	connect.StopAt(step, func() {
-		fmt.Println("there")
-		select {}
-	})
-	w := bypassing(os.Args[1])
-	_, err := connect.Initialize(context.Background(), w, os.Args[2], "plain", connect.BypassAllowConn)
-	fmt.Println("not there", err)
+func bypassingProcess() {
+	_, err := connect.Initialize(context.Background(), bypassing(os.Args[1]), os.Args[2], "plain", connect.BypassAllowConn)
+	fmt.Println("connected", err)
 }
 
 // killAt starts such a process, and kills it at the step.
@@ -234,16 +240,21 @@ func killAt(t *testing.T, step, conninfo, database string) {
 	t.Helper()
 	executable, err := os.Executable()
 	check(t, err)
-	cmd := exec.CommandContext(testContext(t), executable, conninfo, database)
-	cmd.Env = append(os.Environ(), diesAt+"="+step)
-	out, err := cmd.StdoutPipe()
-	check(t, err)
+	p := newTap(t, step, conninfo)
+	cmd := exec.CommandContext(testContext(t), executable, p.conninfo, database)
+	cmd.Env = append(os.Environ(), onlyBypasses+"=1")
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
 	check(t, cmd.Start())
-	line, err := bufio.NewReader(out).ReadString('\n')
-	check(t, cmd.Process.Kill())
-	_ = cmd.Wait()
-	if line != "there\n" {
-		t.Fatalf("step %s: got %q, %v", step, line, err)
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case <-p.reached:
+		check(t, cmd.Process.Kill())
+		<-ended
+		p.hangUp()
+	case err := <-ended:
+		t.Fatalf("step %s was never reached: %v, %s", step, err, out.String())
 	}
 }
 
@@ -306,11 +317,10 @@ func TestADatabaseIsPutBackAfterACrashOfTheServer(t *testing.T) {
 	_, err = open(t, own.ConnInfo(), "").Exec(testContext(t), "CREATE ROLE plain")
 	check(t, err)
 	for _, tt := range []struct{ step, state string }{{"uncommitted", "f -1"}, {"open", "t 0 {pgexthost.bypass_allowconn=-1}"}} {
-		connect.AtStep(t, tt.step, func() {
+		_, err = initializeAt(testContext(t), t, tt.step, own.ConnInfo(), "template0", "", func() {
 			check(t, own.Crash())
 			<-own.Done()
 		})
-		_, err = connect.Initialize(testContext(t), bypassing(own.ConnInfo()), "template0", "", connect.BypassAllowConn)
 		if !connect.IsServerEvent(err) {
 			t.Errorf("%s: got %v", tt.step, err)
 		}
@@ -327,19 +337,15 @@ func TestADatabaseIsPutBackAfterACrashOfTheServer(t *testing.T) {
 
 func TestARepairLeavesAWorkerAtIt(t *testing.T) {
 	database := closedDatabase(t, 5)
-	connect.AtStep(t, "open", func() {
+	_, err := initializeAt(testContext(t), t, "open", server.ConnInfo(), database, "", func() {
 		if reports := repaired(t, server.ConnInfo()); len(reports) != 0 {
 			t.Errorf("got %+v", reports)
 		}
 	})
-	conn, err := connect.Initialize(testContext(t), bypassing(server.ConnInfo()), database, "", connect.BypassAllowConn)
 	check(t, err)
-	closing(t, conn)
 	// With another maintenance database it cannot know; the worker copes.
-	connect.AtStep(t, "open", func() { repaired(t, server.ConnInfo()+" dbname=other") })
-	conn, err = connect.Initialize(testContext(t), bypassing(server.ConnInfo()), database, "", connect.BypassAllowConn)
+	_, err = initializeAt(testContext(t), t, "open", server.ConnInfo(), database, "", func() { repaired(t, server.ConnInfo()+" dbname=other") })
 	check(t, err)
-	closing(t, conn)
 	if got := stateOf(t, server.ConnInfo(), database); got != "f 5" {
 		t.Errorf("the database is %q", got)
 	}

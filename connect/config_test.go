@@ -128,6 +128,37 @@ func TestUnknownParametersAreRefusedWithoutTheirValues(t *testing.T) {
 	}
 }
 
+// libpqKeywords are the connection parameters of libpq 18, less the password, as
+// fe-connect.c lists them.
+const libpqKeywords = `service user passfile channel_binding connect_timeout dbname host hostaddr port client_encoding options application_name
+	fallback_application_name keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout sslmode sslnegotiation sslcompression
+	sslcert sslkey sslcertmode sslpassword sslrootcert sslcrl sslcrldir sslsni requirepeer require_auth ssl_min_protocol_version ssl_max_protocol_version
+	min_protocol_version max_protocol_version gssencmode krbsrvname gsslib gssdelegation replication target_session_attrs load_balance_hosts
+	scram_client_key scram_server_key oauth_issuer oauth_client_id oauth_client_secret oauth_scope sslkeylogfile`
+
+// What libpq takes for itself never becomes a setting of the server, but for those
+// that are meant to.
+func TestNoParameterOfLibpqBecomesASetting(t *testing.T) {
+	clearEnvironment(t)
+	settings := map[string]bool{"application_name": true, "client_encoding": true, "options": true}
+	for _, keyword := range strings.Fields(libpqKeywords) {
+		value := "1"
+		if keyword == "client_encoding" {
+			value = "UTF8"
+		}
+		c, err := ParseConninfo(keyword + "=" + value)
+		if err != nil {
+			if elog.CodeOf(err) != elog.InvalidParameterValue || !strings.Contains(err.Error(), keyword) && !strings.Contains(err.Error(), "invalid connection string") {
+				t.Errorf("%s: got %v", keyword, err)
+			}
+			continue
+		}
+		if _, sent := c.pgx.RuntimeParams[keyword]; sent != settings[keyword] {
+			t.Errorf("%s: sent to the server: %v", keyword, sent)
+		}
+	}
+}
+
 func TestVariablesThatPgxWouldIgnoreAreRefusedUnlessHarmless(t *testing.T) {
 	clearEnvironment(t)
 	for _, u := range unsupported {

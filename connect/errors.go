@@ -10,9 +10,6 @@ import (
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
-// connectionDoesNotExist is the SQLSTATE of a statement on a session that is gone.
-const connectionDoesNotExist elog.SQLState = "08003"
-
 // SQLState returns the SQLSTATE of an error: the server's own; class 08 for a
 // connection that could not be made or was lost; 57014 for a context that
 // ended; XX000 for anything else, and 00000 for nil.
@@ -24,7 +21,7 @@ func SQLState(err error) elog.SQLState {
 	var failed *pgconn.ConnectError
 	switch {
 	case errors.Is(err, pgconn.ErrConnClosed):
-		return connectionDoesNotExist
+		return elog.ConnectionDoesNotExist
 	case errors.As(err, &failed):
 		return elog.SQLClientUnableToConnect
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -39,18 +36,13 @@ func SQLState(err error) elog.SQLState {
 // present (57P03) or has no room for one (53300). The host starts such a worker
 // again once the server is back. 57P01 is also what pg_terminate_backend makes
 // of one session of a healthy server; only the host can tell these apart.
-func IsServerEvent(err error) bool {
-	switch code := SQLState(err); code {
-	case elog.AdminShutdown, elog.CrashShutdown, elog.CannotConnectNow, elog.TooManyConnections:
-		return true
-	default:
-		return code.Class() == "08"
-	}
-}
+func IsServerEvent(err error) bool { return SQLState(err).IsServerEvent() }
 
 // IsConnectionLost reports whether err means that there is no connection any
 // more, or never was (class 08).
-func IsConnectionLost(err error) bool { return SQLState(err).Class() == "08" }
+func IsConnectionLost(err error) bool {
+	return SQLState(err).Class() == elog.ConnectionException.Class()
+}
 
 // IsStatementCancelled reports whether the statement was cancelled (57014): by
 // SIGINT to the worker, by pg_cancel_backend, by statement_timeout, or because
@@ -66,7 +58,7 @@ func IsAdminShutdown(err error) bool { return SQLState(err) == elog.AdminShutdow
 // simply run again (40001, 40P01).
 func IsSerializationFailure(err error) bool {
 	code := SQLState(err)
-	return code == "40001" || code == "40P01"
+	return code == elog.SerializationFailure || code == elog.DeadlockDetected
 }
 
 // AsErrorData turns an error into a report of the given level, as

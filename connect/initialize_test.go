@@ -145,6 +145,7 @@ func TestRefusalsByOID(t *testing.T) {
 		"closed database":    {database("closed"), 0, 0, "55000", `database "closed" is not currently accepting connections`},
 		"no such role":       {0, 4294967295, 0, "28000", "role with OID 4294967295 does not exist"},
 		"role without login": {database("other"), role("nologin"), 0, "28000", `role "nologin" is not permitted to log in`},
+		"the role first":     {4294967295, role("nologin"), 0, "28000", `role "nologin" is not permitted to log in`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorker(server.ConnInfo())

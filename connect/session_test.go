@@ -24,7 +24,7 @@ func TestSessionIsFreedFromTimeoutsUnlessToldOtherwise(t *testing.T) {
 		want     string
 	}{
 		"default":              {limited, nil, "0 0 0 8min"},
-		"kept":                 {limited, []connect.Option{connect.KeepTimeouts()}, "7min 0 9min 8min"},
+		"kept":                 {limited, []connect.Option{connect.KeepTimeouts()}, "7min 6min 9min 8min"},
 		"in options":           {limited + " options='-c statement_timeout=3min --idle-session-timeout=4min'", nil, "3min 0 4min 8min"},
 		"plugin's own":         {limited, []connect.Option{connect.WithSetting("statement_timeout", "5min")}, "5min 0 0 8min"},
 		"plugin over conninfo": {limited + " options='-c statement_timeout=3min'", []connect.Option{connect.WithSetting("statement_timeout", "5min")}, "5min 0 0 8min"},
@@ -73,10 +73,17 @@ func TestTCPKeepalivesAreOn(t *testing.T) {
 	conn := open(t, server.ConnInfoTCP()+" sslmode=disable", "")
 	raw, err := conn.PgConn().Conn().(syscall.Conn).SyscallConn()
 	check(t, err)
-	var on int
-	check(t, raw.Control(func(fd uintptr) { on, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_KEEPALIVE) }))
-	if err != nil || on == 0 {
-		t.Errorf("got %d, %v", on, err)
+	for name, option := range map[string]struct{ level, option, want int }{
+		"SO_KEEPALIVE":  {syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1},
+		"TCP_KEEPIDLE":  {syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, 15},
+		"TCP_KEEPINTVL": {syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, 15},
+		"TCP_KEEPCNT":   {syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, 4},
+	} {
+		var got int
+		check(t, raw.Control(func(fd uintptr) { got, err = syscall.GetsockoptInt(int(fd), option.level, option.option) }))
+		if err != nil || got != option.want {
+			t.Errorf("%s: got %d, %v", name, got, err)
+		}
 	}
 }
 

@@ -10,9 +10,6 @@ import (
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
-// inFailedTransaction is the code of a commit that turned out a roll-back.
-const inFailedTransaction elog.SQLState = "25P02"
-
 // rollbackLimit bounds a roll-back: it is wanted when the caller's context has
 // ended, too.
 const rollbackLimit = time.Second
@@ -57,7 +54,7 @@ func (c *Conn) InTransactionWith(ctx context.Context, opts pgx.TxOptions, work f
 func commit(ctx context.Context, tx pgx.Tx) error {
 	err := tx.Commit(ctx)
 	if errors.Is(err, pgx.ErrTxCommitRollback) {
-		return elog.New(elog.Error, inFailedTransaction, "transaction was rolled back instead of committed").
+		return elog.New(elog.Error, elog.InFailedSQLTransaction, "transaction was rolled back instead of committed").
 			WithDetail("A statement of it had failed.").WithCause(err)
 	}
 	return err

@@ -11,7 +11,6 @@ import (
 
 	"github.com/pgexthost/pgexthost/host/postmaster"
 	"github.com/pgexthost/pgexthost/internal/failpoint"
-	"github.com/pgexthost/pgexthost/internal/guc"
 	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
@@ -224,10 +223,4 @@ func (c *children) poke(auxiliary string) {
 			p.record.Latch().Set()
 		}
 	}
-}
-
-// workerStartup is the start-up message of a worker.
-func workerStartup(cmd postmaster.Spawn, preload []string, items []guc.Item, configFile string) handshake.Startup {
-	d := cmd.Worker.Descriptor()
-	return handshake.Startup{Worker: &d, Slot: cmd.Slot, Generation: cmd.Generation, Preload: preload, Settings: items, ConfigFile: configFile}
 }

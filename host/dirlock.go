@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,7 +46,7 @@ func (h *host) lockDirectory() error {
 			}
 			return err
 		}
-		if !isErrno(err, unix.EWOULDBLOCK) {
+		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return fatal(elog.SystemError, err, "could not lock directory \"%s\": %s", h.dir.path, elog.OSReason(err))
 		}
 		if err := otherPostmaster(h.dir.path); err != nil {

@@ -2,8 +2,6 @@ package host
 
 import (
 	"context"
-	"errors"
-	"io"
 	"os"
 	"runtime"
 	"slices"
@@ -53,7 +51,7 @@ func Run(ctx context.Context, opts Options) int {
 	log := elog.NewLogger(out)
 	out.onLoss = log.Emit
 	log.Identify("", "postmaster")
-	h := &host{ctx: ctx, opts: opts, log: log, events: make(chan any, 64), stopped: make(chan struct{})}
+	h := newHost(ctx, opts, log)
 	defer h.tearDown()
 	if err := h.setUp(); err != nil {
 		report := elog.AsErrorData(err, elog.Fatal)
@@ -87,18 +85,16 @@ type host struct {
 	externalPidFile string // as written; empty: none
 }
 
+func newHost(ctx context.Context, opts Options, log *elog.Logger) *host {
+	return &host{ctx: ctx, opts: opts, log: log, events: make(chan any, 64), stopped: make(chan struct{})}
+}
+
 // post delivers an event to the loop, from any goroutine.
 func (h *host) post(ev any) {
 	select {
 	case h.events <- ev:
 	case <-h.stopped:
 	}
-}
-
-// personality is the PostgreSQL whose workers the host reproduces. It does not
-// change while the host runs.
-func (h *host) personality() plugins.Personality {
-	return plugins.ParsePersonality(h.store.Enum(settings.CompatVersion))
 }
 
 // setUp does all that must succeed before the first worker is started.
@@ -153,63 +149,6 @@ func (h *host) warnWithoutMonitor(static []plugins.BackgroundWorker) {
 		WithHint("Call servermonitor.Register in its main function."))
 }
 
-// spareRecords is how many process records there are beside those of workers
-// and auxiliary processes: one for the preload child, the rest in reserve.
-const spareRecords = 4
-
-// makeSharedMemory makes what is shared with the children.
-func (h *host) makeSharedMemory() error {
-	if err := h.makeSegment(); err != nil {
-		return err
-	}
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
-		return fatal(elog.InsufficientResources, err, "could not create the lifeline: %s", elog.OSReason(err))
-	}
-	h.children = &children{
-		spawner: newSpawner(), segment: h.segment, alarm: h.alarm, dir: h.dir, exe: executable, title: h.title(),
-		lifeline: [2]*os.File{os.NewFile(uintptr(pipe[0]), "lifeline"), os.NewFile(uintptr(pipe[1]), "lifeline")},
-		env:      childEnvironment(), log: h.log, post: h.post,
-		byID: make(map[postmaster.ChildID]*process), records: make([]bool, h.segment.ProcCount()),
-	}
-	return nil
-}
-
-// makeSegment makes the segment and the alarm.
-func (h *host) makeSegment() error {
-	slots := h.store.Int(settings.MaxWorkerProcesses)
-	segment, err := shmem.Create(slots, slots+len(plugins.Auxiliaries())+spareRecords)
-	if err != nil {
-		return fatal(elog.InsufficientResources, err, "could not create shared memory for %d worker processes: %v", slots, err)
-	}
-	alarm, err := shmem.NewAlarm()
-	if err != nil {
-		_ = segment.Close()
-		return fatal(elog.InsufficientResources, err, "could not create the postmaster's alarm: %v", err)
-	}
-	h.segment, h.slots, h.alarm = segment, segment.PostmasterSlots(), alarm
-	go h.watchAlarm(alarm)
-	return nil
-}
-
-// remakeSharedMemory replaces the segment and the alarm after a crash. The old
-// ones go: no child has them any more.
-func (h *host) remakeSharedMemory() error {
-	oldSegment, oldAlarm := h.segment, h.alarm
-	if err := h.makeSegment(); err != nil {
-		return err
-	}
-	for _, b := range slices.Backward(oldSegment.Buried()) {
-		h.segment.Bury(b)
-	}
-	failpoint.Here(failpoint.SegmentRemade)
-	h.children.segment, h.children.alarm = h.segment, h.alarm
-	clear(h.children.records)
-	_ = oldAlarm.Close()
-	_ = oldSegment.Close()
-	return nil
-}
-
 // title is what the titles of the host's processes start with. Mirrors
 // init_ps_display.
 func (h *host) title() string {
@@ -218,22 +157,6 @@ func (h *host) title() string {
 	}
 	return "pgexthost: "
 }
-
-// watchAlarm turns the ringing of children into events.
-func (h *host) watchAlarm(alarm *shmem.Alarm) {
-	for {
-		if err := alarm.Wait(); err != nil {
-			if !errors.Is(err, os.ErrClosed) && !errors.Is(err, io.EOF) {
-				h.log.Logf(elog.Log, "could not wait for the alarm: %v", err)
-			}
-			return
-		}
-		h.post(rung{})
-	}
-}
-
-// rung says that a child has rung the alarm.
-type rung struct{}
 
 // tearDown leaves nothing behind, whatever setUp got to.
 func (h *host) tearDown() {
@@ -255,88 +178,4 @@ func (h *host) tearDown() {
 	if h.dir != nil {
 		h.dir.close()
 	}
-}
-
-// readSettings reads the configuration file and the command line.
-func (h *host) readSettings() error {
-	h.store = guc.NewStore(settings.Definitions()...)
-	conf, err := h.readFiles()
-	if err != nil {
-		return err
-	}
-	var worst *elog.ErrorData
-	for _, report := range h.store.ApplyStartup(conf) {
-		if report.Level < elog.Fatal {
-			h.log.Emit(report)
-			continue
-		}
-		if worst != nil {
-			h.log.Emit(worst)
-		}
-		worst = report // Run logs the last one
-	}
-	if worst != nil {
-		return worst
-	}
-	h.configureLog()
-	names, err := plugins.SplitLibraries(h.store.String(settings.SharedPreloadLibs), settings.SharedPreloadLibs)
-	if err != nil {
-		h.log.Emit(elog.AsErrorData(err, elog.Log)) // as PostgreSQL: then none is loaded
-	}
-	h.preload = names
-	return nil
-}
-
-// readFiles returns what the configuration files and the command line say.
-func (h *host) readFiles() (guc.Config, error) {
-	conf := settings.ReadFiles(h.dir.configFile())
-	for _, option := range h.opts.Settings {
-		item, err := guc.ParseOption(option)
-		if err != nil {
-			return guc.Config{}, err
-		}
-		conf.Items = append(conf.Items, item)
-	}
-	return conf, nil
-}
-
-func (h *host) configureLog() { settings.ConfigureLog(h.log, h.store) }
-
-// reload reads the configuration file again, as SIGHUP asks for.
-func (h *host) reload() {
-	for _, report := range h.store.ApplyReload(settings.ReadFiles(h.dir.configFile())) {
-		h.log.Emit(report)
-	}
-	h.configureLog()
-	failpoint.Here(failpoint.ReloadRead)
-	h.saveSettings()
-}
-
-// configured tells the core of the settings that it acts upon.
-func (h *host) configured() postmaster.Event {
-	return postmaster.Configured{
-		WorkerStopTimeout: h.store.Duration(settings.WorkerStopTimeout),
-		CrashScope:        postmaster.ParseCrashScope(h.store.Enum(settings.CrashScope)),
-		RestartAfterCrash: h.store.Bool(settings.RestartAfterCrash),
-	}
-}
-
-// coreSlots shows the core the slot array, in the shared memory that there is
-// now, in its own terms.
-type coreSlots struct{ h *host }
-
-func (s coreSlots) Len() int          { return s.h.slots.Len() }
-func (s coreSlots) TotalSlots() int64 { return s.h.slots.TotalSlots() }
-func (s coreSlots) InUse(i int) bool  { return s.h.slots.InUse(i) }
-func (s coreSlots) Pid(i int) int     { return s.h.slots.ReportedPid(i) }
-
-func (s coreSlots) Generation(i int) uint64 { return s.h.slots.Generation(i) }
-
-func (s coreSlots) Terminate(i int, generation uint64) bool {
-	return s.h.slots.Terminate(i, generation)
-}
-
-// Descriptor copies a slot's descriptor defensively.
-func (s coreSlots) Descriptor(i int) plugins.BackgroundWorker {
-	return plugins.FromDescriptor(s.h.slots.Descriptor(i))
 }

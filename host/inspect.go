@@ -4,12 +4,8 @@ import (
 	"context"
 	"io"
 
-	"github.com/pgexthost/pgexthost/internal/guc"
-	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/internal/settings"
-	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
-	"github.com/pgexthost/pgexthost/shmem"
 )
 
 // Inspection is what the configuration of a data directory amounts to.
@@ -31,7 +27,7 @@ type Inspection struct {
 //
 // The program that calls it must be able to be a host: see [Run].
 func Inspect(ctx context.Context, opts Options) (*Inspection, error) {
-	h := &host{ctx: ctx, opts: opts, log: elog.NewLogger(io.Discard), events: make(chan any, 64), stopped: make(chan struct{})}
+	h := newHost(ctx, opts, elog.NewLogger(io.Discard))
 	defer h.tearDown()
 	var err error
 	if h.dir, err = openDataDir(opts.DataDir); err != nil {
@@ -50,12 +46,11 @@ func Inspect(ctx context.Context, opts Options) (*Inspection, error) {
 
 // readSettings applies what the files and the command line say.
 func (i *Inspection) readSettings(h *host) error {
-	h.store = guc.NewStore(settings.Definitions()...)
-	conf, err := h.readFiles()
+	reports, err := h.applyFiles()
 	if err != nil {
 		return err
 	}
-	for _, report := range h.store.ApplyStartup(conf) {
+	for _, report := range reports {
 		switch report.Code {
 		case elog.ConfigFileError: // sums up the others
 		case elog.SuccessfulCompletion:
@@ -64,11 +59,9 @@ func (i *Inspection) readSettings(h *host) error {
 			i.Problems = append(i.Problems, elog.AsErrorData(report, elog.Error))
 		}
 	}
-	names, err := plugins.SplitLibraries(h.store.String(settings.SharedPreloadLibs), settings.SharedPreloadLibs)
-	if err != nil {
+	if err := h.splitPreload(); err != nil {
 		i.Problems = append(i.Problems, elog.AsErrorData(err, elog.Warning)) // a host would go on without any
 	}
-	h.preload = names
 	return nil
 }
 
@@ -80,9 +73,7 @@ func (i *Inspection) preload(h *host) error {
 	if err := h.makeSharedMemory(); err != nil {
 		return err
 	}
-	h.children.start(preloadChild, shmem.ProcPreload, "config check",
-		handshake.Startup{Preload: h.preload, Settings: h.store.Items(), ConfigFile: h.dir.configFile(), CheckOnly: true})
-	result, err := h.awaitPreload()
+	result, err := h.runPreload("config check", true)
 	switch {
 	case h.ctx.Err() != nil:
 		return err

@@ -185,11 +185,18 @@ func (h *host) execute(cmd postmaster.Command) (answer postmaster.Event) {
 }
 
 func (h *host) spawn(cmd postmaster.Spawn) {
-	configFile := h.dir.configFile()
+	startup := h.startup()
 	if cmd.Aux != "" {
-		h.children.start(cmd.Child, shmem.ProcAuxiliary, cmd.Aux,
-			handshake.Startup{Auxiliary: cmd.Aux, Settings: h.store.Items(), ConfigFile: configFile})
+		startup.Auxiliary = cmd.Aux
+		h.children.start(cmd.Child, shmem.ProcAuxiliary, cmd.Aux, startup)
 		return
 	}
-	h.children.start(cmd.Child, shmem.ProcWorker, cmd.Worker.Name, workerStartup(cmd, h.preload, h.store.Items(), configFile))
+	d := cmd.Worker.Descriptor()
+	startup.Worker, startup.Slot, startup.Generation, startup.Preload = &d, cmd.Slot, cmd.Generation, h.preload
+	h.children.start(cmd.Child, shmem.ProcWorker, cmd.Worker.Name, startup)
+}
+
+// startup is what every child is told of the settings.
+func (h *host) startup() handshake.Startup {
+	return handshake.Startup{Settings: h.store.Items(), ConfigFile: h.dir.configFile()}
 }

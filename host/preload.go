@@ -27,9 +27,7 @@ func (h *host) preloadLibraries() ([]plugins.BackgroundWorker, error) {
 	if len(h.preload) == 0 {
 		return nil, nil
 	}
-	h.children.start(preloadChild, shmem.ProcPreload, "preload",
-		handshake.Startup{Preload: h.preload, Settings: h.store.Items(), ConfigFile: h.dir.configFile()})
-	result, err := h.awaitPreload()
+	result, err := h.runPreload("preload", false)
 	if err != nil {
 		return nil, err
 	}
@@ -37,6 +35,14 @@ func (h *host) preloadLibraries() ([]plugins.BackgroundWorker, error) {
 		return nil, result.Error
 	}
 	return h.acceptPreload(result)
+}
+
+// runPreload starts the preload child and waits for its end and its result.
+func (h *host) runPreload(title string, checkOnly bool) (*handshake.PreloadResult, error) {
+	startup := h.startup()
+	startup.Preload, startup.CheckOnly = h.preload, checkOnly
+	h.children.start(preloadChild, shmem.ProcPreload, title, startup)
+	return h.awaitPreload()
 }
 
 // preloaded is the event that carries the preload child's result.

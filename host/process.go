@@ -79,10 +79,8 @@ func shakeHands(socket *os.File, startup *handshake.Startup) error {
 // isGone reports whether a failed handshake only says that the child closed
 // its end.
 func isGone(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || isErrno(err, unix.EPIPE) || isErrno(err, unix.ECONNRESET)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET)
 }
-
-func isErrno(err error, errno unix.Errno) bool { return errors.Is(err, errno) }
 
 // awaitExit blocks until the process has exited. It does not reap it: as long
 // as the event loop has not done that, the pid can't be anybody else's, and

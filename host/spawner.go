@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -128,7 +129,7 @@ func (e osError) Unwrap() error { return e.error }
 // transient reports whether a failed start may succeed a little later.
 func transient(err error) bool {
 	for _, errno := range [...]unix.Errno{unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.ETXTBSY} {
-		if isErrno(err, errno) {
+		if errors.Is(err, errno) {
 			return true
 		}
 	}

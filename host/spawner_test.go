@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -48,14 +49,14 @@ func TestWhyAFileCannotBeExecuted(t *testing.T) {
 		if r.err == nil {
 			t.Fatalf("%s was started", tt.path)
 		}
-		if !isErrno(r.err, tt.errno) || transient(r.err) != tt.transient || r.err.Error() != "could not execute \""+tt.path+"\": "+tt.text {
+		if !errors.Is(r.err, tt.errno) || transient(r.err) != tt.transient || r.err.Error() != "could not execute \""+tt.path+"\": "+tt.text {
 			t.Errorf("got %v, transient: %v; want %v, %v", r.err, transient(r.err), tt.errno, tt.transient)
 		}
 	}
 	_ = writer.Close()
 	for { // another test's child may have inherited the descriptor, until it is executed itself
 		r := start(busy)
-		if isErrno(r.err, unix.ETXTBSY) {
+		if errors.Is(r.err, unix.ETXTBSY) {
 			continue
 		}
 		if r.err != nil {
@@ -92,7 +93,7 @@ func TestAWantOfMemoryIsTransient(t *testing.T) {
 		}
 		(&shell{spawned: r}).expectEnd(t, "exited with exit code 0")
 	}
-	if r := start(nothing); !isErrno(r.err, unix.ENOMEM) || !transient(r.err) || r.err.Error() != `could not execute "/bin/true": Cannot allocate memory` {
+	if r := start(nothing); !errors.Is(r.err, unix.ENOMEM) || !transient(r.err) || r.err.Error() != `could not execute "/bin/true": Cannot allocate memory` {
 		t.Errorf("got %v", r.err)
 	}
 }
@@ -103,7 +104,7 @@ func TestARunningProgramCannotBeWrittenTo(t *testing.T) {
 	if err == nil {
 		_ = f.Close()
 	}
-	if !isErrno(err, unix.ETXTBSY) {
+	if !errors.Is(err, unix.ETXTBSY) {
 		t.Errorf("got %v", err)
 	}
 }

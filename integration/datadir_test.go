@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -105,8 +106,8 @@ func TestASecondHostIsRefused(t *testing.T) {
 	h.stop()
 }
 
-// A lock file with another live process in it, and nobody holding the lock: as
-// after the directory was copied, or put under another host's feet.
+// A lock file of this directory with a live process in it, and nobody holding the
+// lock, as on a file system that does not know locks.
 func TestALockFileOfALiveProcessIsBelieved(t *testing.T) {
 	t.Parallel()
 	other := startHost(t)
@@ -116,6 +117,7 @@ func TestALockFileOfALiveProcessIsBelieved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	text = bytes.Replace(text, []byte(other.dir), []byte(dir), 1)
 	write(t, filepath.Join(dir, lockfile.Name), string(text))
 	h := startHost(t, inDir(dir))
 	if code := h.awaitExit(); code != 1 {
@@ -129,6 +131,27 @@ func TestALockFileOfALiveProcessIsBelieved(t *testing.T) {
 	again := startHost(t, inDir(dir))
 	again.waitStatus(lockfile.Ready)
 	again.stop()
+}
+
+// A directory that was copied while its host ran, lock file and all, is another
+// one.
+func TestACopiedLockFileStopsNoStart(t *testing.T) {
+	t.Parallel()
+	original := startHost(t)
+	original.waitStatus(lockfile.Ready)
+	dir := newDataDir(t, "")
+	text, err := os.ReadFile(filepath.Join(original.dir, lockfile.Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, lockfile.Name), string(text))
+	h := startHost(t, inDir(dir))
+	h.waitStatus(lockfile.Ready)
+	h.stop()
+	if kept, err := os.ReadFile(filepath.Join(original.dir, lockfile.Name)); err != nil || string(kept) != string(text) {
+		t.Errorf("the lock file of the original has become %q, %v", kept, err)
+	}
+	original.stop()
 }
 
 // A host that was killed leaves a lock file and, for a moment, children. Who

@@ -62,6 +62,33 @@ func TestBackgroundWorkersSayWhatTheyReport(t *testing.T) {
 	}
 }
 
+// The states of SPEC §3, and what the end of one that does not run looks like.
+func TestTheStateOfAWorkerIsThatOfItsSlot(t *testing.T) {
+	h := fakeHost(t, 1)
+	handle := h.register(t)
+	want := func(state WorkerState, pid int) {
+		t.Helper()
+		if all := h.Worker.BackgroundWorkers(); len(all) != 1 || all[0].State != state || all[0].Pid != pid {
+			t.Errorf("got %+v, want %s", all, state)
+		}
+	}
+	want(WorkerNotYetStarted, 0)
+	h.Slots.SetPid(0, 4711)
+	want(WorkerRunning, 4711)
+	h.Slots.SetPid(0, shmem.DeadPid)
+	want(WorkerWaiting, 0)
+	if err := h.Worker.TerminateBackgroundWorker(handle); err != nil {
+		t.Fatal(err)
+	}
+	want(WorkerStopped, 0)
+	h.Slots.SetPid(0, 4711)
+	want(WorkerRunning, 4711) // it has not noticed yet
+	h.Slots.Release(0, false)
+	if all := h.Worker.BackgroundWorkers(); len(all) != 0 {
+		t.Errorf("got %+v", all)
+	}
+}
+
 func TestADynamicRegistrationReachesThePostmaster(t *testing.T) {
 	h := fakeHost(t, 2)
 	w := BackgroundWorker{
@@ -72,8 +99,11 @@ func TestADynamicRegistrationReachesThePostmaster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Alarm.Wait(); err != nil || !h.Segment.TakePostmasterSignal(shmem.PMSignalBackgroundWorkerChange) {
-		t.Errorf("the postmaster was not told: %v", err)
+	if !h.Segment.TakePostmasterSignal(shmem.PMSignalBackgroundWorkerChange) {
+		t.Fatal("the postmaster was not told")
+	}
+	if err := h.Alarm.Wait(); err != nil {
+		t.Errorf("the alarm was not rung: %v", err)
 	}
 	w.Type = "a name" // copied from the name where it is empty
 	if got := FromDescriptor(h.Slots.Descriptor(0)); got != w || !h.Slots.InUse(0) || h.Slots.InUse(1) {

@@ -181,7 +181,8 @@ func TestTooManyWorkersCountsRefusedOnesToo(t *testing.T) {
 		t.Error(e)
 	}
 	e := r.add(w, Postgres18)
-	if e == nil || e.Code != elog.ConfigurationLimitExceeded || e.Detail != "Up to 1 background worker can be registered with the current settings." {
+	if e == nil || e.Code != elog.ConfigurationLimitExceeded || e.Detail != "Up to 1 background worker can be registered with the current settings." ||
+		e.Hint != "Consider increasing the configuration parameter \"max_worker_processes\"." {
 		t.Errorf("got %+v", e)
 	}
 	if e := (&registrations{}).add(w, Postgres18); e.Detail != "Up to 0 background workers can be registered with the current settings." {
@@ -353,6 +354,16 @@ func TestWhateverMainReturnsIsReported(t *testing.T) {
 		})
 	}
 }
+
+func TestAPanicIsReportedWithTheStackOfItsOrigin(t *testing.T) {
+	w := testWorker(t)
+	report := w.describe(w.supervise(entryPoint{main: panickingMain, manualSignals: true}))
+	if report.Level != elog.Error || report.Message != "panic: aua (SQLSTATE XX000)" || !strings.Contains(report.Detail, "panickingMain") {
+		t.Errorf("got %+v", report)
+	}
+}
+
+func panickingMain(context.Context, *Worker) error { panic("aua") }
 
 func testWorker(t *testing.T) *Worker {
 	t.Helper()

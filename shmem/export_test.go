@@ -15,6 +15,11 @@ func SetParallelCounters(s *Segment, n uint32) {
 // CountParallel counts n parallel workers as registered.
 func CountParallel(s *Segment, n uint32) { s.head.parallelRegister.Add(n) }
 
+// CountedParallel returns how many parallel workers the counters say there are.
+func CountedParallel(s *Segment) uint32 {
+	return s.head.parallelRegister.Load() - s.head.parallelTerminate.Load()
+}
+
 // SetSlotLock overwrites the slot lock.
 func SetSlotLock(s *Segment, word uint32) { s.head.slotLock.Store(word) }
 

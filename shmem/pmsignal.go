@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,7 +32,8 @@ const (
 // [os.File], since that would put it into the poller of the child's runtime, and
 // everybody who polls a descriptor is woken whenever anybody rings.
 type Alarm struct {
-	file *os.File // the postmaster's
+	file    *os.File // the postmaster's
+	closing atomic.Bool
 
 	mu sync.Mutex
 	fd int // a child's; closed: -1
@@ -75,14 +77,24 @@ func (a *Alarm) Ring() {
 // Wait blocks until somebody has rung since the last Wait. It returns io.EOF
 // or os.ErrClosed once the alarm is closed. Only the postmaster calls it.
 func (a *Alarm) Wait() error {
+	if a.closing.Load() {
+		return os.ErrClosed
+	}
 	var count [8]byte
 	_, err := io.ReadFull(a.file, count[:])
 	return err
 }
 
-// Close closes the descriptor and ends a Wait.
+// Close closes the descriptor and ends a Wait. The postmaster calls it when its
+// children are gone: one of them may have made the descriptor, which they share,
+// a blocking one, and a Wait that sleeps in read has to be woken.
 func (a *Alarm) Close() error {
 	if a.file != nil {
+		a.closing.Store(true)
+		if raw, err := a.file.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { _ = unix.SetNonblock(int(fd), true) })
+		}
+		a.Ring()
 		return a.file.Close()
 	}
 	a.mu.Lock()

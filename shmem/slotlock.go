@@ -81,9 +81,9 @@ func (b BackendSlots) canHold(pid int) bool {
 	return len(fields) < 2 || fields[1] == strconv.Itoa(os.Getppid())
 }
 
-// Lock takes the slot lock, for as long as it takes to look at several slots.
-// Whoever dies with it brings all processes down, unless crash_scope is worker.
-// Mirrors LWLockAcquire(BackgroundWorkerLock, LW_EXCLUSIVE).
+// Lock takes the slot lock. The methods that need it take it themselves, so this
+// is for tests: of those who wait for it, and of what becomes of a process that
+// dies with it. Mirrors LWLockAcquire(BackgroundWorkerLock, LW_EXCLUSIVE).
 func (b BackendSlots) Lock() { b.lock() }
 
 // Unlock releases the slot lock. Only its holder may call it.

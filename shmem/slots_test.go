@@ -106,6 +106,9 @@ func TestParallelWorkersAreCapped(t *testing.T) {
 		if err := claim(true); !errors.Is(err, shmem.ErrParallelLimit) {
 			t.Fatalf("from %d: the cap did not hold again: %v", start, err)
 		}
+		if n := shmem.CountedParallel(s); n != 2 {
+			t.Errorf("from %d: %d parallel workers are counted, not 2", start, n)
+		}
 	}
 }
 

@@ -24,3 +24,8 @@ func safeString(src []byte) string {
 	}
 	return string(out)
 }
+
+// SafeText returns a text as shared memory gives it back: with a '?' for every
+// byte that is not printable ASCII or white space. Whoever looks for a name that
+// somebody has registered compares with that.
+func SafeText(s string) string { return safeString(append([]byte(s), 0)) }

@@ -73,7 +73,7 @@ func (d *demo) play(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	running, err := d.startHost(ctx)
+	running, err := d.startHost()
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (d *demo) connect(ctx context.Context) (*pgx.Conn, error) {
 }
 
 // startHost makes a data directory and starts this program again, as the host.
-func (d *demo) startHost(ctx context.Context) (*demoHost, error) {
+func (d *demo) startHost() (*demoHost, error) {
 	scratch, err := localpg.NewScratch()
 	if err != nil {
 		return nil, err
@@ -133,7 +133,7 @@ func (d *demo) startHost(ctx context.Context) (*demoHost, error) {
 		return nil, err
 	}
 	fmt.Print("\nStarting the extension host, with the library worker_spi and its two static workers\n")
-	running, err := startDemoHost(ctx, "run", "-D", dir, "-c", "shared_preload_libraries=worker_spi",
+	running, err := startDemoHost("run", "-D", dir, "-c", "shared_preload_libraries=worker_spi",
 		"-c", "worker_spi.naptime=1", "-c", "worker_spi.total_workers=2")
 	if err != nil {
 		return nil, err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -25,7 +24,7 @@ type demoHost struct {
 
 // startDemoHost starts this program with other arguments. The process is
 // stopped when the demo dies, even by SIGKILL.
-func startDemoHost(_ context.Context, args ...string) (*demoHost, error) {
+func startDemoHost(args ...string) (*demoHost, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err

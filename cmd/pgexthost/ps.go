@@ -23,25 +23,48 @@ func runPs(ctx context.Context, args []string) error {
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	return withClient(ctx, flags, dir, func(ctx context.Context, c *control.Client) error {
-		for {
-			response, err := c.Do(ctx, control.Request{Op: control.OpPs})
-			if ctx.Err() != nil && *watch {
-				return nil // that is how to end it
-			}
-			if err == nil {
-				err = showWorkers(os.Stdout, response.Workers, *asJSON, *watch)
-			}
-			if err != nil || !*watch {
-				return err
-			}
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(time.Second):
-			}
+	look := func(ctx context.Context, c *control.Client) error {
+		response, err := c.Do(ctx, control.Request{Op: control.OpPs})
+		if err != nil {
+			return err
 		}
-	})
+		return showWorkers(os.Stdout, response.Workers, *asJSON, *watch)
+	}
+	for {
+		err := withClient(ctx, flags, dir, func(ctx context.Context, c *control.Client) error {
+			if !*watch {
+				return look(ctx, c)
+			}
+			return everySecond(ctx, func() error { return look(ctx, c) })
+		})
+		if !*watch || err == nil || !control.IsHangUp(err) {
+			return err
+		}
+		// When a worker crashes, the control server may go with it. If the host is
+		// there, so will be the next one.
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// everySecond looks at once and then every second, until ctx ends, which is no
+// error.
+func everySecond(ctx context.Context, look func() error) error {
+	for {
+		if err := look(); ctx.Err() != nil {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // withClient connects to the host of a data directory, until Ctrl-C.

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,6 +92,37 @@ func TestPsWatches(t *testing.T) {
 	}
 }
 
+// The control server is ended with all others when a worker crashes.
+func TestPsWatchesOnWithTheNextControlServer(t *testing.T) {
+	d := lister(t)
+	cmd := program("ps", "-D", d.path, "--watch")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	waitFor(t, stdout, "\n\nSLOT")
+	host := d.holder(t).Pid
+	for _, p := range procsWith(fmt.Sprintf("%s=%d", asProgram, os.Getpid())) {
+		if p.parent == host && p.title() == "control server" {
+			if err := unix.Kill(p.pid, unix.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	eventually(t, "the host to notice", func() bool { return strings.Contains(d.logged(t), "control server process (PID ") })
+	for range 3 { // one may have been on its way
+		waitFor(t, stdout, "\n\nSLOT")
+	}
+	d.control(t, "stop").want(t, 0, "server stopped\n", "")
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("without a host: %v", err)
+	}
+}
+
 func TestLaunchAndTerminate(t *testing.T) {
 	d := lister(t)
 	// One that fails, and is started again and again.
@@ -154,7 +186,10 @@ func TestNamesCannotForgeWhatPsShows(t *testing.T) {
 		t.Fatalf("got %+v", r)
 	}
 	const name = `a\n9\tforged\r?[2J`
-	eventually(t, "it to be listed", func() bool { return d.ps(t)["a\n9\tforged\r?[2J"] != nil })
+	eventually(t, "it to have failed", func() bool {
+		row := d.ps(t)["a\n9\tforged\r?[2J"]
+		return row != nil && row["state"] == "waiting"
+	})
 	r := d.control(t, "ps")
 	r.want(t, 0, " "+name+" ", "")
 	if strings.ContainsAny(r.stdout, "\r\t\x1b") {

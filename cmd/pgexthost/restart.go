@@ -17,7 +17,7 @@ import (
 )
 
 // runRestart is "pgexthost restart".
-func runRestart(_ context.Context, args []string) error {
+func runRestart(ctx context.Context, args []string) error {
 	c := newControl("restart", "[-D DIR] [-m MODE] [-l FILENAME] [-w|-W] [-t SECS] [-s] [-o OPTIONS]",
 		"Stops a host, if it runs, and starts it again: the same program with the same\n"+
 			"options as last time, unless -o gives others. It always waits for the stop. Where\n"+
@@ -56,7 +56,7 @@ func runRestart(_ context.Context, args []string) error {
 		if err := sendSignal(old, shutdown.signal, "stop"); err != nil {
 			return err
 		}
-		if err := c.awaitStop(old, shutdown); err != nil {
+		if err := c.awaitStop(ctx, old, shutdown); err != nil {
 			return err
 		}
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // runStop is "pgexthost stop".
-func runStop(_ context.Context, args []string) error {
+func runStop(ctx context.Context, args []string) error {
 	c := newControl("stop", "[-D DIR] [-m MODE] [-w|-W] [-t SECS] [-s]", "Stops a running host.\n\n"+shutdownModesHelp)
 	mode := c.addMode()
 	c.addWait()
@@ -33,7 +33,7 @@ func runStop(_ context.Context, args []string) error {
 		c.say("server shutting down\n")
 		return nil
 	}
-	return c.awaitStop(p, shutdown)
+	return c.awaitStop(ctx, p, shutdown)
 }
 
 // shutdownMode is a way to stop a host.
@@ -68,10 +68,10 @@ func (c *controller) parseMode(text string) (shutdownMode, error) {
 // awaitStop waits for the end of a host that has been told to stop. Unlike
 // pg_ctl it watches the process and not its lock file: when it returns nil, the
 // directory is free.
-func (c *controller) awaitStop(p *lockfile.Process, mode shutdownMode) error {
+func (c *controller) awaitStop(ctx context.Context, p *lockfile.Process, mode shutdownMode) error {
 	c.say("waiting for server to shut down...")
 	ended := make(chan error, 1)
-	go func() { ended <- p.Wait(context.Background()) }()
+	go func() { ended <- p.Wait(ctx) }()
 	err, inTime := awaitEvent(c, ended)
 	switch {
 	case !inTime:

@@ -22,7 +22,7 @@
 //
 // # Pieces
 //
-//   - prober: opens the session and asks it ([Prober], [Session]).
+//   - prober: opens the session and asks it (prober, session).
 //   - machine: pure; from what was found to the state to publish, the line to
 //     log and the time to wait. Every rule above is tested without a server.
 //   - monitor: the loop that joins them with the process's latch.

@@ -167,7 +167,7 @@ func TestTheEndOfTheContextEndsALookAtOnce(t *testing.T) {
 			enough := errors.New("enough")
 			go func() { <-hangs; cancel(enough) }()
 			begin := time.Now()
-			s, err := Prober{AnswerLimit: patience}.Open(ctx, fake.Conninfo())
+			s, err := prober{limit: patience}.Open(ctx, fake.Conninfo())
 			if err == nil {
 				_, err = s.Look(ctx)
 				s.Close()

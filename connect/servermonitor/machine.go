@@ -57,7 +57,7 @@ type machine struct {
 }
 
 // found is the step after a look that found the server up.
-func (m *machine) found(f Facts) step {
+func (m *machine) found(f facts) step {
 	s := step{state: shmem.ServerReadWrite, started: f.Started, pause: readWritePause}
 	if f.InRecovery {
 		s.state, s.pause = shmem.ServerStandby, standbyPause
@@ -77,7 +77,7 @@ func (m *machine) found(f Facts) step {
 // failed is the step after a look that failed, or after the loss of the session.
 func (m *machine) failed(err error) step {
 	f := classify(err)
-	s := step{state: f.state, reason: f.reason, publish: !m.published || f.state != m.state}
+	s := step{state: f.state, reason: f.news(), publish: !m.published || f.state != m.state}
 	switch {
 	case m.stable: // look again at once: that may tell more
 		s.report, m.lostBy = lostReport(f), f.reason

@@ -15,8 +15,8 @@ import (
 
 var (
 	started = time.UnixMicro(1_700_000_000_123_456)
-	primary = Facts{Started: started, Version: "15.18", Where: `on socket "/tmp/.s.PGSQL.5432"`}
-	standby = Facts{InRecovery: true, Started: started, Version: "15.18"}
+	primary = facts{Started: started, Version: "15.18", Where: `on socket "/tmp/.s.PGSQL.5432"`}
+	standby = facts{InRecovery: true, Started: started, Version: "15.18"}
 
 	errGone     = elog.New(elog.Fatal, elog.SQLClientUnableToConnect, "could not connect to server: connection refused").WithHint("Is it running?")
 	errStarting = elog.New(elog.Fatal, elog.CannotConnectNow, "the database system is starting up")
@@ -33,6 +33,21 @@ func said(s step) string {
 		return ""
 	}
 	return s.report.Message
+}
+
+func TestNewsSayWhere(t *testing.T) {
+	for _, tt := range []struct {
+		f    failure
+		want string
+	}{
+		{failure{reason: "no such file", detail: "Connection on socket failed: no such file."}, "Connection on socket failed: no such file."},
+		{failure{reason: "no such role", detail: "Ask somebody."}, "no such role"},
+		{failure{reason: "no such role"}, "no such role"},
+	} {
+		if got := tt.f.news(); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+	}
 }
 
 func TestStatesFollowWhatIsFound(t *testing.T) {

@@ -28,7 +28,7 @@ func Main(ctx context.Context, w *plugins.Worker) error {
 	if err := w.HandleSignal(unix.SIGHUP, plugins.SignalHandlerForConfigReload); err != nil {
 		return err
 	}
-	m := &monitor{process: w, repair: func(ctx context.Context) { repairDatabases(ctx, w) }, prober: Prober{AnswerLimit: answerLimit}, machine: machine{jitter: rand.Float64}}
+	m := &monitor{process: w, repair: func(ctx context.Context) { repairDatabases(ctx, w) }, prober: prober{limit: answerLimit}, machine: machine{jitter: rand.Float64}}
 	return m.run(ctx)
 }
 
@@ -47,9 +47,9 @@ type process interface {
 	Ereport(e *elog.ErrorData)
 }
 
-// opener is Prober, as far as the loop is concerned.
+// opener is prober, as far as the loop is concerned.
 type opener interface {
-	Open(ctx context.Context, conninfo string) (Session, error)
+	Open(ctx context.Context, conninfo string) (session, error)
 }
 
 // monitor is the loop: look, publish, log, wait.
@@ -60,7 +60,7 @@ type monitor struct {
 	machine machine
 
 	conninfo string
-	session  Session // nil: none is open
+	session  session // nil: none is open
 	lost     error   // why the session was lost during the last wait
 	poked    bool    // somebody wants to hear what this look finds, news or not
 }
@@ -95,19 +95,19 @@ func (m *monitor) run(ctx context.Context) error {
 // look finds out about the server, over the open session or a new one.
 func (m *monitor) look(ctx context.Context) step {
 	err := m.lost
-	var facts Facts
+	var found facts
 	if err == nil && (m.session == nil || m.poked) {
 		err = m.open(ctx)
 	}
 	if err == nil {
-		facts, err = m.session.Look(ctx)
+		found, err = m.session.Look(ctx)
 	}
 	m.lost = nil
 	if err != nil {
 		m.drop()
 		return m.machine.failed(err)
 	}
-	return m.machine.found(facts)
+	return m.machine.found(found)
 }
 
 // open opens a session in the place of the one there is, if any. A worker's loss

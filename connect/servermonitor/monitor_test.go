@@ -25,7 +25,7 @@ func newOpener() *fakeOpener {
 	return &fakeOpener{opened: make(chan string, 1000), results: make(chan any, 1000)}
 }
 
-func (o *fakeOpener) Open(ctx context.Context, conninfo string) (Session, error) {
+func (o *fakeOpener) Open(ctx context.Context, conninfo string) (session, error) {
 	o.opened <- conninfo
 	select {
 	case r := <-o.results:
@@ -39,7 +39,7 @@ func (o *fakeOpener) Open(ctx context.Context, conninfo string) (Session, error)
 }
 
 type fakeSession struct {
-	facts  atomic.Pointer[Facts]
+	facts  atomic.Pointer[facts]
 	looked chan struct{}
 	lost   chan error
 	closed chan struct{}
@@ -47,13 +47,13 @@ type fakeSession struct {
 	asked  chan struct{}
 }
 
-func newSession(f Facts) *fakeSession {
+func newSession(f facts) *fakeSession {
 	s := &fakeSession{looked: make(chan struct{}, 1000), lost: make(chan error, 1), closed: make(chan struct{}), claims: make(chan any, 1000), asked: make(chan struct{}, 1000)}
 	s.facts.Store(&f)
 	return s
 }
 
-func (s *fakeSession) Look(context.Context) (Facts, error) {
+func (s *fakeSession) Look(context.Context) (facts, error) {
 	s.looked <- struct{}{}
 	return *s.facts.Load(), nil
 }
@@ -275,7 +275,7 @@ type awayFor struct {
 	opens int
 }
 
-func (a *awayFor) Open(context.Context, string) (Session, error) {
+func (a *awayFor) Open(context.Context, string) (session, error) {
 	a.opens++
 	if time.Now().Before(a.until) {
 		return nil, errGone

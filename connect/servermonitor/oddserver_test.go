@@ -97,10 +97,10 @@ var oddServers = map[string]struct {
 }
 
 // lookAt opens a session and asks it once.
-func lookAt(conninfo string, limit time.Duration) (Facts, error) {
-	s, err := Prober{AnswerLimit: limit}.Open(context.Background(), conninfo)
+func lookAt(conninfo string, limit time.Duration) (facts, error) {
+	s, err := prober{limit: limit}.Open(context.Background(), conninfo)
 	if err != nil {
-		return Facts{}, err
+		return facts{}, err
 	}
 	defer s.Close()
 	return s.Look(context.Background())

@@ -15,26 +15,26 @@ import (
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
-// ApplicationName is how the monitor shows in the server's pg_stat_activity.
-const ApplicationName = "pgexthost server monitor"
+// applicationName is how the monitor shows in the server's pg_stat_activity.
+const applicationName = "pgexthost server monitor"
 
 // answerLimit is how long the server may take to let the monitor in, or to
 // answer a question that needs no lock and no disk.
 const answerLimit = 10 * time.Second
 
-// Facts are what a session tells about the server.
-type Facts struct {
+// facts are what a session tells about the server.
+type facts struct {
 	InRecovery bool
 	Started    time.Time // pg_postmaster_start_time()
 	Version    string
 	Where      string // with whom the session is, as a sentence's part
 }
 
-// Session is an open session of the monitor. It is for one goroutine at a time.
-type Session interface {
+// session is an open session of the monitor. It is for one goroutine at a time.
+type session interface {
 	// Look asks the server for the facts. With an error the session is of no
 	// further use.
-	Look(ctx context.Context) (Facts, error)
+	Look(ctx context.Context) (facts, error)
 	// ClaimedDatabases returns the OIDs of the databases that somebody's command
 	// wants to have for itself. With an error that IsServerEvent knows the session
 	// is of no further use.
@@ -46,28 +46,29 @@ type Session interface {
 	Close()
 }
 
-// Prober opens the monitor's sessions.
-type Prober struct {
-	// AnswerLimit bounds each exchange with a server: with several hosts, each
+// prober opens the monitor's sessions.
+type prober struct {
+	// limit bounds each exchange with a server: with several hosts, each
 	// has that long to let the monitor in, unless connect_timeout says otherwise.
-	AnswerLimit time.Duration
+	limit time.Duration
 }
 
 // Open opens a session with the maintenance database of a conninfo. Errors are
 // those of connect.ParseConninfo and connect.Open.
-func (p Prober) Open(ctx context.Context, conninfo string) (Session, error) {
+func (p prober) Open(ctx context.Context, conninfo string) (session, error) {
 	config, err := connect.ParseConninfo(conninfo)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := connect.Open(ctx, config, ApplicationName, connect.AsProbe(p.AnswerLimit))
+	conn, err := connect.Open(ctx, config, applicationName, connect.AsProbe(p.limit))
 	if err != nil {
 		return nil, err
 	}
-	return &session{conn: conn, limit: p.AnswerLimit}, nil
+	return &probe{conn: conn, limit: p.limit}, nil
 }
 
-type session struct {
+// probe is a session with a real server.
+type probe struct {
 	conn  *connect.Conn
 	limit time.Duration
 }
@@ -77,19 +78,19 @@ type session struct {
 const question = `SELECT pg_catalog.pg_is_in_recovery(), ` +
 	`(extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::pg_catalog.int8`
 
-func (s *session) Look(ctx context.Context) (Facts, error) {
+func (s *probe) Look(ctx context.Context) (facts, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.limit)
 	defer cancel()
 	results, err := s.conn.PgConn().Exec(ctx, question).ReadAll()
 	if err != nil {
 		if ctx.Err() != nil {
-			return Facts{}, noAnswer()
+			return facts{}, noAnswer()
 		}
-		return Facts{}, s.describe(err)
+		return facts{}, s.describe(err)
 	}
-	f := Facts{Version: s.conn.ServerVersion(), Where: s.where()}
+	f := facts{Version: s.conn.ServerVersion(), Where: s.where()}
 	if f.InRecovery, f.Started, err = parseAnswer(results); err != nil {
-		return Facts{}, err
+		return facts{}, err
 	}
 	return f, nil
 }
@@ -122,7 +123,7 @@ const claims = `SELECT DISTINCT objid FROM pg_catalog.pg_locks ` +
 	`WHERE locktype OPERATOR(pg_catalog.=) 'object' AND classid OPERATOR(pg_catalog.=) 1262 AND granted ` +
 	`AND mode OPERATOR(pg_catalog.=) ANY (ARRAY['ShareLock', 'AccessExclusiveLock'])`
 
-func (s *session) ClaimedDatabases(ctx context.Context) ([]uint32, error) {
+func (s *probe) ClaimedDatabases(ctx context.Context) ([]uint32, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.limit)
 	defer cancel()
 	results, err := s.conn.PgConn().Exec(ctx, claims).ReadAll()
@@ -155,7 +156,7 @@ func noAnswer() *elog.ErrorData {
 
 // describe says what broke the session. What is neither the server's word nor a
 // loss of the connection is an answer that pgx did not understand.
-func (s *session) describe(err error) *elog.ErrorData {
+func (s *probe) describe(err error) *elog.ErrorData {
 	e := s.conn.DescribeError(err)
 	var server *pgconn.PgError
 	if errors.As(err, &server) || e.Code == elog.ConnectionFailure && !errors.Is(err, net.ErrClosed) {
@@ -164,7 +165,7 @@ func (s *session) describe(err error) *elog.ErrorData {
 	return unexpectedAnswer().WithCause(err)
 }
 
-func (s *session) where() string {
+func (s *probe) where() string {
 	place := "at " + s.conn.Address()
 	if path.IsAbs(s.conn.Address()) {
 		place = fmt.Sprintf("on socket \"%s\"", s.conn.Address())
@@ -172,7 +173,7 @@ func (s *session) where() string {
 	return fmt.Sprintf("%s, database \"%s\", user \"%s\"", place, s.conn.Database(), s.conn.User())
 }
 
-func (s *session) AwaitLoss(ctx context.Context) error {
+func (s *probe) AwaitLoss(ctx context.Context) error {
 	for {
 		_, err := s.conn.WaitForNotification(ctx)
 		if ctx.Err() != nil {
@@ -187,7 +188,7 @@ func (s *session) AwaitLoss(ctx context.Context) error {
 // goodbyeLimit is how long a server may take to hear the goodbye.
 const goodbyeLimit = time.Second
 
-func (s *session) Close() {
+func (s *probe) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), goodbyeLimit)
 	defer cancel()
 	s.conn.HangUp(ctx)

@@ -13,9 +13,9 @@ import (
 const shortly = 200 * time.Millisecond // an answer limit for tests
 
 // openFake opens a session with a scripted server.
-func openFake(t *testing.T, script fakeserver.Script) Session {
+func openFake(t *testing.T, script fakeserver.Script) session {
 	t.Helper()
-	s, err := Prober{AnswerLimit: shortly}.Open(context.Background(), fakeserver.Start(t, script).Conninfo())
+	s, err := prober{limit: shortly}.Open(context.Background(), fakeserver.Start(t, script).Conninfo())
 	check(t, err)
 	t.Cleanup(s.Close)
 	return s
@@ -23,7 +23,7 @@ func openFake(t *testing.T, script fakeserver.Script) Session {
 
 func TestLookAsksTheServer(t *testing.T) {
 	s := openFake(t, func(c *fakeserver.Client) {
-		if c.Params["application_name"] != ApplicationName {
+		if c.Params["application_name"] != applicationName {
 			return
 		}
 		c.Login()
@@ -77,7 +77,7 @@ func TestAWaitThatIsBrokenOffSendsNoCancelRequestAndKeepsTheSession(t *testing.T
 			c.Row("f", "1")
 		}
 	})
-	s, err := Prober{AnswerLimit: patience}.Open(context.Background(), fake.Conninfo())
+	s, err := prober{limit: patience}.Open(context.Background(), fake.Conninfo())
 	check(t, err)
 	defer s.Close()
 	for range 20 {

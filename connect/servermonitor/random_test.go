@@ -40,7 +40,7 @@ func newRandomServer(t *testing.T, r *rand.Rand) *randomServer {
 	s := &randomServer{t: t, rand: r, server: fakeserver.NewPostgres(true)}
 	s.fake = fakeserver.Start(t, s.server.Serve)
 	s.process = newProcess(s.fake.Conninfo())
-	s.stop = start(t, s.process, Prober{AnswerLimit: 5 * shortly})
+	s.stop = start(t, s.process, prober{limit: 5 * shortly})
 	for name := range fakeserver.Oddities {
 		s.names = append(s.names, name)
 	}

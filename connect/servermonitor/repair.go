@@ -30,7 +30,7 @@ func repairOver(ctx context.Context, w *plugins.Worker) error {
 	if err != nil {
 		return err
 	}
-	conn, err := connect.Open(ctx, config, ApplicationName)
+	conn, err := connect.Open(ctx, config, applicationName)
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func TestMonitorFollowsARealServer(t *testing.T) {
 	check(t, server.StopServer(ctx))
 
 	p := newProcess(server.ConnInfo())
-	start(t, p, Prober{AnswerLimit: answerLimit})
+	start(t, p, prober{limit: answerLimit})
 	p.expect(t, shmem.ServerUnreachable)
 	if e := p.report(t); !strings.HasPrefix(e.Message, "waiting for the server: ") || e.Hint == "" {
 		t.Errorf("before its start: got %+v", e)
@@ -84,7 +84,7 @@ func TestMonitorFollowsARealServer(t *testing.T) {
 func TestMonitorReportsACrashRestartWithTheSameStartTime(t *testing.T) {
 	server := startServer(t, localpg.Options{})
 	p := newProcess(server.ConnInfo())
-	start(t, p, Prober{AnswerLimit: answerLimit})
+	start(t, p, prober{limit: answerLimit})
 	before := p.expect(t, shmem.ServerReadWrite)
 
 	conn, err := pgx.Connect(context.Background(), server.ConnInfo())
@@ -99,7 +99,7 @@ func TestMonitorReportsACrashRestartWithTheSameStartTime(t *testing.T) {
 func TestMonitorNoticesAServerThatHangs(t *testing.T) {
 	server := startServer(t, localpg.Options{})
 	p := newProcess(server.ConnInfo())
-	start(t, p, Prober{AnswerLimit: shortly * 5})
+	start(t, p, prober{limit: shortly * 5})
 	p.expect(t, shmem.ServerReadWrite)
 	// The postmaster first: then its children stay what they are, even those
 	// that end meanwhile, because nobody reaps them.
@@ -150,7 +150,7 @@ func TestMonitorNoticesAPromotion(t *testing.T) {
 		return err
 	}})
 	p := newProcess(server.ConnInfo())
-	start(t, p, Prober{AnswerLimit: answerLimit})
+	start(t, p, prober{limit: answerLimit})
 	p.expect(t, shmem.ServerStandby)
 	execute(t, server.ConnInfo(), "SELECT pg_promote()")
 	p.expect(t, shmem.ServerReadWrite)

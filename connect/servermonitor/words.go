@@ -46,6 +46,14 @@ func classify(err error) failure {
 	return f
 }
 
+// news is the failure in one sentence, which says where if that is known.
+func (f failure) news() string {
+	if strings.Contains(f.detail, f.reason) {
+		return f.detail
+	}
+	return f.reason
+}
+
 // notThere reports whether nobody listens where the server should. A server that
 // starts or stops goes through several of these in a moment.
 func notThere(err error) bool {
@@ -57,7 +65,7 @@ func notThere(err error) bool {
 	return false
 }
 
-func acceptingReport(state shmem.ServerState, f Facts) *elog.ErrorData {
+func acceptingReport(state shmem.ServerState, f facts) *elog.ErrorData {
 	what := "read-write"
 	if state == shmem.ServerStandby {
 		what = "read-only"

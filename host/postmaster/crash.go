@@ -96,12 +96,14 @@ func (m *Machine) endAfterCrash() {
 
 // reinitialize has shared memory made anew and hands the slots out again, from
 // 0 and with generation 0, to the workers that survive a crash. Mirrors
-// ResetBackgroundWorkerCrashTimes and BackgroundWorkerShmemInit.
+// ResetBackgroundWorkerCrashTimes and BackgroundWorkerShmemInit. As no child is
+// left, terminated workers have been forgotten, and so has whoever was to be
+// notified of others.
 func (m *Machine) reinitialize() {
 	m.workers = slices.DeleteFunc(m.workers, func(w *worker) bool {
 		// Who has registered a worker with a request is gone, too. Its successor
 		// knows best whether the request is to be fulfilled.
-		forgotten := w.neverRestarts() || w.terminate || w.def.Request() != 0
+		forgotten := w.neverRestarts() || w.def.Request() != 0
 		if forgotten {
 			m.emit(Bury{Worker: w.def, Report: w.currentReport()})
 			m.logf(elog.Debug1, "unregistering background worker \"%s\"", w.def.Name)
@@ -119,7 +121,6 @@ func (m *Machine) reinitialize() {
 	for i, w := range m.workers {
 		*w = worker{def: w.def, slot: len(m.workers) - 1 - i, static: w.static, slotPid: shmem.InvalidPid, report: w.report, touched: w.touched}
 		m.touch(w)
-		w.def.NotifyPid = 0 // whoever waited for it is history
 		m.bySlot[w.slot] = w
 	}
 	m.initSlots()

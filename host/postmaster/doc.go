@@ -52,6 +52,9 @@
 //     process; there are never two. A slot is released only when it has none.
 //   - Whoever waits for a worker is told: a step that changes a slot's pid or
 //     releases the slot notifies the waiter after the change, if it lives.
+//   - A worker that shall not start again is forgotten by the step in which it has
+//     no child: no launch pass and no crash cycle ever finds one. Nor do they find
+//     somebody to notify who is gone: his end has been noted at his workers.
 //   - Only pids of live children of ours are ever signalled.
 //   - One launch-pass start at most is unanswered. It holds up other starts, and
 //     nothing else.

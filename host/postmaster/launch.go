@@ -6,6 +6,7 @@ import (
 
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
 )
 
 const (
@@ -46,13 +47,11 @@ func (m *Machine) launchWorkers() {
 }
 
 // shallStart reports whether a worker is to be started now. It forgets the
-// worker if that will never be.
+// worker if that will never be. Terminated workers that do not run, which
+// PostgreSQL forgets here, have been forgotten as they ended.
 func (m *Machine) shallStart(w *worker) bool {
 	switch {
 	case w.child != nil:
-		return false
-	case w.terminate:
-		m.forget(w)
 		return false
 	case !w.crashedAt.IsZero() && w.neverRestarts():
 		m.forget(w)
@@ -65,7 +64,7 @@ func (m *Machine) shallStart(w *worker) bool {
 // mayStart reports whether only time can keep a worker that does not run from
 // being started.
 func (m *Machine) mayStart(w *worker) bool {
-	return w.child == nil && w.lost == notLost && m.server.admits(w.def.StartTime)
+	return w.child == nil && w.lost == notLost && Admits(m.server.state, w.def.StartTime)
 }
 
 // startWorker mirrors StartBackgroundWorker up to the fork.
@@ -139,15 +138,16 @@ func (m *Machine) logStartFailure(what string, err error) {
 	m.emit(Log{e})
 }
 
-// admits is SPEC 5's table. Mirrors bgworker_should_start_now, with the state
-// of the real server for that of the cluster.
-func (s *server) admits(at plugins.StartTime) bool {
+// Admits reports whether a worker with this start time may start while the real
+// server is in this state. Mirrors bgworker_should_start_now, with the state of
+// the server for that of the cluster.
+func Admits(server shmem.ServerState, at plugins.StartTime) bool {
 	switch at {
 	case plugins.StartAtPostmasterStart:
 		return true
 	case plugins.StartAtConsistentState:
-		return s.reachable()
+		return isReachable(server)
 	default:
-		return s.readWrite()
+		return server == shmem.ServerReadWrite
 	}
 }

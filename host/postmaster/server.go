@@ -15,13 +15,12 @@ type server struct {
 	started time.Time // of the server that was reached last; zero: none was
 }
 
-// reachable reports whether the server lets sessions in: it is consistent.
-func (s *server) reachable() bool {
-	return s.state == shmem.ServerStandby || s.state == shmem.ServerReadWrite
-}
+func (s *server) reachable() bool { return isReachable(s.state) }
 
-// readWrite reports whether the server has finished recovery.
-func (s *server) readWrite() bool { return s.state == shmem.ServerReadWrite }
+// isReachable reports whether a server lets sessions in: it is consistent.
+func isReachable(s shmem.ServerState) bool {
+	return s == shmem.ServerStandby || s == shmem.ServerReadWrite
+}
 
 // loss is a worker's end that was an event of the server and not a crash of
 // the worker (SPEC 5 and 11). What became of it, the next news of a server
@@ -47,7 +46,7 @@ func (m *Machine) lossOf(w *worker, ev Exited) loss {
 		return lostNoRoom
 	case code == elog.AdminShutdown && m.server.reachable():
 		return lostOrTold
-	case code == elog.AdminShutdown, code == elog.CrashShutdown, code == elog.CannotConnectNow, code.Class() == elog.ConnectionException.Class():
+	case code.IsServerEvent():
 		return lostSession
 	}
 	return notLost

@@ -19,7 +19,7 @@ type worker struct {
 	static    bool
 	child     *child // nil: no process, and none being started
 	slotPid   int    // what the slot says, from our own memory
-	terminate bool   // not to be started again
+	terminate bool   // not to be started again; only while it has a child
 
 	crashedAt    time.Time // when it ended with an error; zero: it did not
 	notBefore    time.Time // a start before this would be a hot loop

@@ -2,13 +2,14 @@ package control
 
 import (
 	"context"
-	"errors"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
 )
 
 // answer does what a request asks for.
@@ -16,10 +17,8 @@ func (s *server) answer(ctx context.Context, conn net.Conn, r Request) Response 
 	var response Response
 	var err error
 	switch r.Op {
-	case OpPs:
-		response.Workers = s.rows()
-	case OpWhy:
-		response.Answers, err = s.why(r.Target)
+	case OpPs, OpWhy:
+		response, err = s.tell(ctx, r)
 	case OpLaunch:
 		response, err = s.launch(s.whileConnected(ctx, conn, r.Wait), r)
 	case OpTerminate:
@@ -32,6 +31,22 @@ func (s *server) answer(ctx context.Context, conn net.Conn, r Request) Response 
 		response.Error.Cause = nil // for this process only
 	}
 	return response
+}
+
+// tell answers those who only want to know, so many at a time.
+func (s *server) tell(ctx context.Context, r Request) (response Response, err error) {
+	select {
+	case s.look <- struct{}{}:
+		defer func() { <-s.look }()
+	case <-ctx.Done():
+		return response, context.Cause(ctx)
+	}
+	if r.Op == OpPs {
+		response.Workers = s.rows()
+	} else {
+		response.Answers, err = s.why(r.Target)
+	}
+	return response, err
 }
 
 // whileConnected returns a context that ends when the client leaves, if the
@@ -56,13 +71,16 @@ func (s *server) rows() []Worker {
 	return rows
 }
 
-// find returns the registered workers with a name, a pid or a handle.
+// find returns the registered workers with a name, a pid or a handle. What is
+// not ASCII in a name, shared memory gives back as question marks; it is found
+// by either.
 func (s *server) find(target string) []plugins.WorkerInfo {
+	name := shmem.SafeText(target)
 	pid, notPid := strconv.Atoi(target)
 	handle, notHandle := plugins.ParseHandle(target)
 	var found []plugins.WorkerInfo
 	for _, w := range s.worker.BackgroundWorkers() {
-		if w.Entry.Name == target || notPid == nil && pid > 0 && w.Pid == pid || notHandle == nil && w.Handle == handle {
+		if w.Entry.Name == name || notPid == nil && pid > 0 && w.Pid == pid || notHandle == nil && w.Handle == handle {
 			found = append(found, w)
 		}
 	}
@@ -72,13 +90,14 @@ func (s *server) find(target string) []plugins.WorkerInfo {
 func (s *server) why(target string) ([]Answer, error) {
 	var answers []Answer
 	for _, w := range s.find(target) {
-		answers = append(answers, why(w, serverView{s.worker.ServerState(), s.worker.ServerNews()}, time.Now()))
+		a := why(w, serverView{s.worker.ServerState(), s.worker.ServerNews()}, time.Now())
+		answers = append(answers, withProcess(a, w.Pid))
 	}
 	if len(answers) > 0 {
 		return answers, nil
 	}
 	for _, u := range s.worker.UnregisteredWorkers() {
-		if u.Entry.Name == target {
+		if u.Entry.Name == shmem.SafeText(target) {
 			return []Answer{whyGone(u)}, nil
 		}
 	}
@@ -144,7 +163,7 @@ func (s *server) await(ctx context.Context, done func() (bool, error)) error {
 		case <-news:
 		case <-tick.C:
 		case <-ctx.Done():
-			return errors.Join(context.Cause(ctx))
+			return context.Cause(ctx)
 		}
 	}
 }
@@ -178,20 +197,15 @@ func (s *server) terminate(ctx context.Context, r Request) (Response, error) {
 		return response, nil
 	}
 	return response, s.await(ctx, func() (bool, error) {
-		for _, w := range found {
-			if s.isRegistered(w.Handle) {
-				return false, nil
-			}
-		}
-		return true, nil
+		return !s.anyRegistered(found), nil
 	})
 }
 
-func (s *server) isRegistered(h plugins.Handle) bool {
+// anyRegistered reports whether one of the workers still has its slot.
+func (s *server) anyRegistered(workers []plugins.WorkerInfo) bool {
+	registered := make(map[plugins.Handle]bool)
 	for _, w := range s.worker.BackgroundWorkers() {
-		if w.Handle == h {
-			return true
-		}
+		registered[w.Handle] = true
 	}
-	return false
+	return slices.ContainsFunc(workers, func(w plugins.WorkerInfo) bool { return registered[w.Handle] })
 }

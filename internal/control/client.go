@@ -22,7 +22,8 @@ import (
 // goroutine at a time.
 type Client struct{ conn net.Conn }
 
-// dialLimit is how long to look for a control server that is just starting.
+// dialLimit is how long to look for a control server that is just starting, and
+// dialPause how often.
 const (
 	dialLimit = 5 * time.Second
 	dialPause = 20 * time.Millisecond
@@ -47,7 +48,10 @@ func Dial(ctx context.Context, dataDir string) (*Client, error) {
 		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ECONNREFUSED), ctx.Err() != nil, time.Now().After(deadline):
 			return nil, unreachable(path, err)
 		}
-		time.Sleep(dialPause)
+		select {
+		case <-time.After(dialPause):
+		case <-ctx.Done(): // the next attempt says so
+		}
 	}
 }
 
@@ -136,12 +140,19 @@ func (c *Client) serverPid() (pid int) {
 	return pid
 }
 
+// IsHangUp reports whether an error of Do means that the server has hung up: the
+// host was stopped, or the server has ended and another takes its place.
+func IsHangUp(err error) bool {
+	ends := []error{io.EOF, io.ErrUnexpectedEOF, unix.ECONNRESET, unix.EPIPE}
+	return slices.ContainsFunc(ends, func(end error) bool { return errors.Is(err, end) })
+}
+
 // lost says that the server has hung up, as it does when the host is stopped.
 func lost(err error) error {
-	ends := []error{io.EOF, io.ErrUnexpectedEOF, unix.ECONNRESET, unix.EPIPE}
-	if slices.ContainsFunc(ends, func(end error) bool { return errors.Is(err, end) }) {
+	if IsHangUp(err) {
 		return elog.New(elog.Error, elog.ConnectionFailure, "the host closed the connection unexpectedly").
-			WithDetail("It has been stopped, or its %s has ended, before or while processing the request.", ServerName).WithCause(err)
+			WithDetail("It has been stopped, recovers from the crash of a worker, or its %s has ended, before or while processing the request.", ServerName).
+			WithHint("The log of the host says more.").WithCause(err)
 	}
 	return elog.New(elog.Error, elog.ConnectionFailure, "lost connection to the host: %s", elog.OSReason(err)).WithCause(err)
 }

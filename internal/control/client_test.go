@@ -80,7 +80,7 @@ func TestAServerThatHangsUpIsReportedAsSuch(t *testing.T) {
 		_ = conn.Close()
 	})
 	_, err := dial(t, dir).Do(t.Context(), Request{Op: OpPs})
-	expectReport(t, err, elog.ConnectionFailure, "the host closed the connection unexpectedly", "")
+	expectReport(t, err, elog.ConnectionFailure, "the host closed the connection unexpectedly", "The log of the host says more.")
 }
 
 func TestDialSaysWhatToDoAboutASocketThatIsNotThere(t *testing.T) {

@@ -299,7 +299,7 @@ func FuzzRequest(f *testing.F) {
 			return
 		}
 		r.Wait = false
-		s := &server{worker: &fakeWorker{}, news: make(chan struct{})}
+		s := &server{worker: &fakeWorker{}, look: make(chan struct{}, 1), news: make(chan struct{})}
 		s.answer(t.Context(), nil, r)
 	})
 }

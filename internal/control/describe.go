@@ -108,7 +108,7 @@ func why(w plugins.WorkerInfo, server serverView, now time.Time) Answer {
 	case w.LostServer:
 		a.Reason = subject + " has lost the server, and waits until it is back"
 		a.Hint = server.hint()
-	case !admits(server.state, w.Entry.StartTime):
+	case !postmaster.Admits(server.state, w.Entry.StartTime):
 		a.Reason = fmt.Sprintf("%s waits for the server: it starts when the server %s, and the server is %s", subject, condition(w.Entry.StartTime), server.state)
 		a.Hint = server.hint()
 	case w.NextStart.After(now):
@@ -158,17 +158,6 @@ func ending(h plugins.WorkerHistory) string {
 }
 
 func stamp(t time.Time) string { return t.Format("2006-01-02 15:04:05 MST") }
-
-// admits is SPEC 5's table, as of what the monitor says.
-func admits(server shmem.ServerState, at plugins.StartTime) bool {
-	switch at {
-	case plugins.StartAtPostmasterStart:
-		return true
-	case plugins.StartAtConsistentState:
-		return server == shmem.ServerStandby || server == shmem.ServerReadWrite
-	}
-	return server == shmem.ServerReadWrite
-}
 
 func condition(at plugins.StartTime) string {
 	if at == plugins.StartAtConsistentState {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -53,7 +54,7 @@ func serve(ctx context.Context, w process) error {
 	if err != nil {
 		return err
 	}
-	s := &server{worker: w, news: make(chan struct{})}
+	s := &server{worker: w, look: make(chan struct{}, maxLookers), news: make(chan struct{})}
 	ctx, cancel := context.WithCancel(ctx)
 	var connections sync.WaitGroup
 	defer connections.Wait()
@@ -72,20 +73,27 @@ func listen() (net.Listener, error) {
 		return nil, elog.New(elog.Fatal, elog.FileAccessCode(err), "could not remove old socket \"%s\": %s", SocketName, elog.OSReason(err)).WithCause(err)
 	}
 	failpoint.Here(failpoint.SocketRemoved)
-	listener, err := net.Listen("unix", SocketName)
+	config := net.ListenConfig{Control: makePrivate}
+	listener, err := config.Listen(context.Background(), "unix", SocketName) // it does not wait
 	failpoint.Here(failpoint.SocketMade)
-	if err == nil {
-		err = os.Chmod(SocketName, 0o600)
-	}
 	if err != nil {
 		return nil, elog.New(elog.Fatal, elog.FileAccessCode(err), "could not create socket \"%s\": %s", SocketName, elog.OSReason(err)).WithCause(err)
 	}
 	return listener, nil
 }
 
-// server is the state of the process. Its goroutines share nothing but news.
+// makePrivate gives a socket its mode before it has a name: from then on, there
+// would be a moment in which everybody could connect.
+func makePrivate(_, _ string, conn syscall.RawConn) error {
+	var chmodErr error
+	err := conn.Control(func(fd uintptr) { chmodErr = unix.Fchmod(int(fd), 0o600) })
+	return errors.Join(err, chmodErr)
+}
+
+// server is the state of the process. Its goroutines share nothing else.
 type server struct {
 	worker process
+	look   chan struct{} // holds one for each ps or why that is being answered
 
 	mu   sync.Mutex
 	news chan struct{} // closed and replaced when a worker that was launched here has started or ended
@@ -117,8 +125,19 @@ func (s *server) nextNews() <-chan struct{} {
 	return s.news
 }
 
-// maxConnections bounds what clients can make the server do at a time.
-const maxConnections = 64
+// maxConnections bounds the clients that are connected at a time, and
+// maxLookers those for whom all slots are being looked at. Who waits for a
+// worker, or for the slot lock, or looks on with "ps --watch", is connected for
+// as long as that takes and must not keep others from asking why.
+const (
+	maxConnections = 1000
+	maxLookers     = 64
+)
+
+// acceptPause is how long to wait after a failure to accept a connection, which
+// the next attempt is likely to share: for want of descriptors, above all.
+// Mirrors what PostgreSQL does in AcceptConnection.
+const acceptPause = 100 * time.Millisecond
 
 func (s *server) accept(ctx context.Context, listener net.Listener, connections *sync.WaitGroup) {
 	room := make(chan struct{}, maxConnections)
@@ -130,6 +149,10 @@ func (s *server) accept(ctx context.Context, listener net.Listener, connections 
 			}
 			if errors.Is(err, net.ErrClosed) {
 				return
+			}
+			select {
+			case <-time.After(acceptPause):
+			case <-ctx.Done():
 			}
 			continue
 		}
