@@ -107,6 +107,11 @@ func refuseSplitPassword(parsed *pgx.ConnConfig) *elog.ErrorData {
 	return nil
 }
 
+// ForDatabase returns the settings for another database of the same server, with
+// the password that belongs to it. It returns an error with SQLSTATE 22023 only if
+// the password or service file has become unreadable.
+func (c *Config) ForDatabase(name string) (*Config, error) { return c.forDatabase(name) }
+
 // forDatabase returns the settings for another database. They are parsed
 // again, because the password may depend on the database: a line of the
 // password file can name one.

@@ -11,6 +11,7 @@ import (
 	"github.com/pgexthost/pgexthost/connect/servermonitor"
 	"github.com/pgexthost/pgexthost/host"
 	"github.com/pgexthost/pgexthost/plugins"
+	requestlauncher "github.com/pgexthost/pgexthost/sql/launcher"
 	"github.com/pgexthost/pgexthost/workerspi"
 )
 
@@ -27,6 +28,10 @@ func TestMain(m *testing.M) {
 	}
 	if os.Getenv(auxiliaryLauncher) != "" {
 		plugins.RegisterAuxiliary("launcher", launcher)
+	}
+	if os.Getenv(withLauncher) != "" {
+		plugins.Register(effectsLibrary())
+		requestlauncher.Register()
 	}
 	if plugins.IsChild() {
 		plugins.RunChild()

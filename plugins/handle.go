@@ -28,6 +28,20 @@ func (h Handle) String() string {
 	return fmt.Sprintf("%016x.%d.%d", h.incarnation, h.slot, h.generation)
 }
 
+// Incarnation returns the first part of the handle's text, which is that of all
+// handles of one host between two of its crashes: whoever keeps handles can tell
+// by it those that stand for nothing any more.
+func (h Handle) Incarnation() string { return fmt.Sprintf("%016x", h.incarnation) }
+
+// Incarnation returns what Incarnation of the handles is that are made now. It is
+// empty for a worker without shared memory.
+func (w *Worker) Incarnation() string {
+	if w.segment == nil {
+		return ""
+	}
+	return Handle{incarnation: w.segment.Incarnation()}.Incarnation()
+}
+
 // ParseHandle turns the text of a handle back into it. It returns an error with
 // SQLSTATE 22P02 for anything that Handle.String does not return, but can't
 // tell whether there is such a worker.

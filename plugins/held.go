@@ -2,10 +2,14 @@ package plugins
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/internal/failpoint"
+	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
@@ -100,6 +104,23 @@ func (g gate) pass(w *Worker) error {
 		err = context.Cause(w.ctx)
 	}
 	return err
+}
+
+// recordBeginning leaves a file for a later host, which has to know whether main
+// has begun. Without the directory for it nobody wants to know.
+func (g gate) recordBeginning(w *Worker) error {
+	if g.request == 0 {
+		return nil
+	}
+	h := Handle{incarnation: w.segment.Incarnation(), slot: uint32(g.slot), generation: g.generation}
+	file, err := os.OpenFile(settings.BegunDir+"/"+h.String(), os.O_CREATE|os.O_WRONLY, 0o600)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return elog.New(elog.Error, elog.FileAccessCode(err), "could not create file \"%s/%s\": %s", settings.BegunDir, h, elog.OSReason(err)).WithCause(err)
+	}
+	return file.Close()
 }
 
 // letDie makes SIGTERM end the process though signals are blocked, because it

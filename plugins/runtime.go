@@ -79,6 +79,9 @@ func (c *child) runMain(preload []string) error {
 	if err := c.gate.pass(c.worker); err != nil {
 		return err
 	}
+	if err := c.gate.recordBeginning(c.worker); err != nil {
+		return err
+	}
 	return c.worker.supervise(entry)
 }
 

@@ -16,12 +16,14 @@ import (
 	"github.com/pgexthost/pgexthost/internal/version"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/sql/launcher"
 	"github.com/pgexthost/pgexthost/workerspi"
 )
 
 func main() {
 	plugins.Register(workerspi.Library())
 	servermonitor.Register()
+	launcher.Register()
 	if plugins.IsChild() {
 		plugins.RunChild()
 	}
@@ -64,6 +66,9 @@ func commandGroups() []commandGroup {
 			{"why", "say why a worker does not run", runWhy},
 			{"launch", "start a dynamic worker", runLaunch},
 			{"terminate", "end a worker for good", runTerminate},
+		}},
+		{"Let SQL reach one", []command{
+			{"extension", "install SQL functions into a database", runExtension},
 		}},
 	}
 }

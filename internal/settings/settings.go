@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/pgexthost/pgexthost/internal/guc"
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -20,6 +22,8 @@ const (
 	CrashScope         = "crash_scope"
 	DynamicLibraryPath = "dynamic_library_path"
 	ExternalPidFile    = "external_pid_file"
+	LauncherDatabases  = "launcher_databases"
+	LauncherHistory    = "launcher_history"
 	LogDestination     = "log_destination"
 	LogLinePrefix      = "log_line_prefix"
 	LogMinMessages     = "log_min_messages"
@@ -39,6 +43,27 @@ const MaxParallelWorkerLimit = 1024
 // Definitions returns the settings of the host, in alphabetical order. The
 // caller owns the slice.
 func Definitions() []guc.Definition {
+	all := slices.Concat(hostDefinitions(), launcherDefinitions())
+	slices.SortFunc(all, func(a, b guc.Definition) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// launcherDefinitions are the settings of the request launcher.
+func launcherDefinitions() []guc.Definition {
+	return []guc.Definition{
+		{
+			Name: LauncherDatabases, Type: guc.TypeString, Context: guc.Sighup, Default: "", Flags: guc.FlagListInput,
+			ShortDesc: "Databases whose requests for workers the host fulfils, separated by commas.",
+			LongDesc:  "Each needs the schema pgexthost, which \"pgexthost extension install\" makes, and costs one connection.",
+		},
+		{
+			Name: LauncherHistory, Type: guc.TypeInt, Context: guc.Sighup, Unit: guc.UnitMin, Default: "7d", Max: math.MaxInt32,
+			ShortDesc: "How long requests are remembered that are done with; 0 is for ever.",
+		},
+	}
+}
+
+func hostDefinitions() []guc.Definition {
 	return []guc.Definition{
 		{
 			// Sighup: an administrator opens a database for a while, and workers
@@ -142,6 +167,10 @@ const (
 	ConfigFileName     = "pgexthost.conf"
 	AutoConfigFileName = "pgexthost.auto.conf"
 )
+
+// BegunDir is the directory, within a data directory that has one, in which a held
+// worker leaves a file with the name of its handle just before its main function.
+const BegunDir = "requests_begun"
 
 // ReadFiles reads the configuration file and, where there is one, the file
 // beside it that overrides it. Mirrors the reading of postgresql.conf and

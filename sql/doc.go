@@ -1,0 +1,31 @@
+// Package sql is how SQL reaches the host.
+//
+// It owns the scripts of schema pgexthost and of the plugins' own functions, and
+// what "pgexthost extension" does with them ([Catalog]). The subpackage launcher is
+// the auxiliary process that runs what these functions ask for.
+//
+//	any connection                                     host
+//	──────────────                                     ────
+//	SELECT pgexthost.launch(…) ─► row of request ─┐
+//	INSERT INTO pgexthost.worker ─► row ──────────┼─► request launcher ─► slots
+//	SELECT pgexthost.terminate(…) ─► row ─────────┘         │
+//	pgexthost.workers, slots, requests ◄── rows ◄───────────┘
+//
+// # Scripts
+//
+// The files have the names that PostgreSQL gives those of extensions:
+// NAME--VERSION.sql installs, NAME--FROM--TO.sql upgrades, NAME--drop.sql drops;
+// @extschema@ stands for the schema. They are not extensions of the server, since
+// nobody puts files on a managed one: what is installed is recorded in
+// pgexthost.extension, and pg_dump dumps it like all the rest.
+//
+// # Invariants
+//
+//   - Each installation, upgrade and drop is one transaction, and only one runs in
+//     a database at a time.
+//   - Scripts need no more rights than the database's owner has.
+//   - PUBLIC may do nothing. Functions with the owner's rights have a fixed
+//     search_path, and so have the scripts while they run.
+//   - A script that was released never changes.
+//   - Nothing is dropped on which something depends that is not ours.
+package sql

@@ -1,0 +1,481 @@
+-- Schema pgexthost, version 1.0: background workers launched, seen and stopped
+-- with plain SQL. Installed by "pgexthost extension install pgexthost", as one
+-- transaction with search_path = pg_catalog, pg_temp.
+--
+-- Who may do what is said in rights.sql, which every installation and every
+-- upgrade ends with. Here everything is taken away from PUBLIC.
+--
+-- Functions that run with the owner's rights fix their search_path. Those that
+-- cannot, because they commit, name the schema of everything they use.
+
+CREATE SCHEMA pgexthost;
+COMMENT ON SCHEMA pgexthost IS 'background workers outside the server: see https://github.com/pgexthost/pgexthost';
+
+-- What "pgexthost extension install" has installed in this database.
+CREATE TABLE pgexthost.extension (
+	name         text PRIMARY KEY,
+	version      text NOT NULL,
+	schema       text NOT NULL,
+	installed_by text NOT NULL DEFAULT current_user,
+	installed_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- The one host that serves this database. Its request launcher holds an
+-- advisory lock as well, from which a crash of it is seen at once; the epoch
+-- keeps one that has lost the lock without noticing from writing anything.
+CREATE TABLE pgexthost.owner (
+	singleton      boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+	epoch          bigint NOT NULL DEFAULT 0,
+	host           uuid,
+	incarnation    text,
+	postmaster_pid integer,
+	session_pid    integer,
+	since          timestamptz
+);
+INSERT INTO pgexthost.owner DEFAULT VALUES;
+
+-- One row for each worker that was asked for, for as long as it is remembered.
+--
+--   pending ──► started ──► ended, failed
+--      └──────► cancelled, failed
+CREATE TABLE pgexthost.request (
+	id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	state        text NOT NULL DEFAULT 'pending'
+	             CHECK (state IN ('pending', 'started', 'ended', 'failed', 'cancelled')),
+	library      text NOT NULL,
+	function     text NOT NULL,
+	name         text NOT NULL,
+	type         text NOT NULL,
+	main_arg     bigint NOT NULL,
+	extra        bytea NOT NULL,
+	restart_time integer NOT NULL,
+	start_time   text NOT NULL,
+	dedup_key    text,
+	interruptible boolean NOT NULL DEFAULT false,
+	declared     text,   -- the name of the row of pgexthost.worker that it is for
+	revision     bigint, -- and the revision of that row
+	requested_by text NOT NULL,
+	requested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	made_in      xid8 NOT NULL DEFAULT pg_current_xact_id(),
+	terminate_by text,
+	terminate_at timestamptz,
+	-- Who runs it: a registration of that host, in that incarnation of its shared
+	-- memory. The database is the one in which that was written down, from which
+	-- a copy of this one differs.
+	host         uuid,
+	incarnation  text,
+	database     oid,
+	handle       text,
+	pid          integer,
+	started_at   timestamptz,
+	ended_at     timestamptz,
+	exit_code    integer,
+	sqlstate     text, -- why it has failed, or why it is still pending
+	message      text
+);
+CREATE UNIQUE INDEX request_dedup_key ON pgexthost.request (dedup_key) WHERE state IN ('pending', 'started');
+CREATE UNIQUE INDEX request_declared ON pgexthost.request (declared) WHERE state IN ('pending', 'started');
+CREATE INDEX request_live ON pgexthost.request (id) WHERE state IN ('pending', 'started');
+CREATE INDEX request_name ON pgexthost.request (name);
+CREATE INDEX request_ended ON pgexthost.request (ended_at) WHERE state IN ('ended', 'failed', 'cancelled');
+
+-- A row keeps a worker running for as long as it exists: one that ends, in
+-- whatever way, is launched again after restart_time. A changed row ends the
+-- worker, and launches it anew.
+CREATE TABLE pgexthost.worker (
+	name         text PRIMARY KEY,
+	library      text NOT NULL,
+	function     text NOT NULL,
+	type         text,
+	main_arg     bigint NOT NULL DEFAULT 0,
+	extra        bytea NOT NULL DEFAULT '',
+	restart_time integer NOT NULL DEFAULT 60 CHECK (restart_time >= 0),
+	start_time   text NOT NULL DEFAULT 'running',
+	declared_by  text,
+	revision     bigint
+);
+CREATE SEQUENCE pgexthost.worker_revision OWNED BY pgexthost.worker.revision;
+
+-- What the host says of its slots. It is worth nothing once the host is gone.
+CREATE UNLOGGED TABLE pgexthost.published (
+	host  uuid PRIMARY KEY,
+	at    timestamptz NOT NULL DEFAULT now(),
+	slots jsonb NOT NULL
+);
+
+-- caller returns who calls the function that calls this one: in a function with
+-- the owner's rights current_user is the owner.
+CREATE FUNCTION pgexthost.caller() RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN coalesce(nullif(current_setting('role'), 'none'), session_user::text);
+
+-- check_size refuses what does not fit the host's registration, where C truncates.
+CREATE FUNCTION pgexthost.check_size(worker text, what text, value text, size integer) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF octet_length(value) > size THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('background worker "%s": %s is too long', worker, what),
+			DETAIL = format('It has %s bytes; at most %s are allowed.', octet_length(value), size);
+	END IF;
+END $$;
+
+-- check_worker applies the rules for a registration that do not depend on the
+-- host, and those for requests from SQL.
+CREATE FUNCTION pgexthost.check_worker(library text, function text, name text, type text, extra bytea, restart_time integer, start_time text)
+RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF library IS NULL OR library = '' OR function IS NULL OR function = '' THEN
+		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+			MESSAGE = 'a library and a function are needed';
+	END IF;
+	-- Files and the host's internal functions are the administrator's.
+	IF strpos(library, '/') > 0 OR library = 'postgres' THEN
+		RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+			MESSAGE = format('permission denied to launch functions of library "%s"', library),
+			HINT = 'From SQL, libraries are named without a slash, and "postgres" is none.';
+	END IF;
+	IF restart_time < -1 OR restart_time > 86400000 THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('background worker "%s": invalid restart interval', name);
+	END IF;
+	IF start_time NOT IN ('postmaster', 'consistent', 'running') THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('background worker "%s": invalid start time', name),
+			HINT = 'Available values: postmaster, consistent, running.';
+	END IF;
+	PERFORM pgexthost.check_size(name, 'name', name, 95);
+	PERFORM pgexthost.check_size(name, 'type', type, 95);
+	PERFORM pgexthost.check_size(name, 'library name', library, 1023);
+	PERFORM pgexthost.check_size(name, 'function name', function, 95);
+	IF length(extra) > 128 THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+			MESSAGE = 'extra data are longer than 128 bytes',
+			DETAIL = format('There are %s bytes.', length(extra));
+	END IF;
+END $$;
+
+-- launch asks for a dynamic worker and returns the request's id. The host learns
+-- of it when the transaction commits; if that is rolled back, nothing has happened.
+CREATE FUNCTION pgexthost.launch(
+	library text, function text, name text DEFAULT NULL, type text DEFAULT NULL, main_arg bigint DEFAULT 0, extra bytea DEFAULT '',
+	restart_time integer DEFAULT -1, start_time text DEFAULT 'running', dedup_key text DEFAULT NULL
+) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	worker_name text := coalesce(nullif(launch.name, ''), launch.library || ' ' || launch.function);
+	worker_type text := coalesce(nullif(launch.type, ''), coalesce(nullif(launch.name, ''), launch.library || ' ' || launch.function));
+	worker_extra bytea := coalesce(launch.extra, '');
+	worker_restart integer := coalesce(launch.restart_time, -1);
+	worker_start text := coalesce(launch.start_time, 'running');
+	request_id bigint;
+BEGIN
+	PERFORM pgexthost.check_worker(launch.library, launch.function, worker_name, worker_type, worker_extra, worker_restart, worker_start);
+	LOOP
+		-- Waits for whoever is just entering or ending a request with this key.
+		INSERT INTO pgexthost.request AS r (library, function, name, type, main_arg, extra, restart_time, start_time, dedup_key, requested_by)
+		VALUES (launch.library, launch.function, worker_name, worker_type, coalesce(launch.main_arg, 0), worker_extra,
+		        worker_restart, worker_start, launch.dedup_key, pgexthost.caller())
+		ON CONFLICT (dedup_key) WHERE state IN ('pending', 'started') DO NOTHING
+		RETURNING r.id INTO request_id;
+		EXIT WHEN request_id IS NOT NULL;
+		SELECT r.id INTO request_id FROM pgexthost.request r
+		WHERE r.dedup_key = launch.dedup_key AND r.state IN ('pending', 'started');
+		IF request_id IS NOT NULL THEN
+			RETURN request_id;
+		END IF;
+	END LOOP;
+	PERFORM pg_notify('pgexthost', '');
+	RETURN request_id;
+END $$;
+
+-- terminate_requests ends what is live of these requests: one that has not been
+-- started never will be, another gets SIGTERM and is not restarted.
+CREATE FUNCTION pgexthost.terminate_requests(ids bigint[]) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	UPDATE pgexthost.request r
+	SET terminate_by = coalesce(r.terminate_by, pgexthost.caller()), terminate_at = coalesce(r.terminate_at, clock_timestamp()),
+	    state = CASE r.state WHEN 'pending' THEN 'cancelled' ELSE r.state END,
+	    ended_at = CASE r.state WHEN 'pending' THEN clock_timestamp() END
+	WHERE r.id = ANY (ids) AND r.state IN ('pending', 'started');
+	IF NOT FOUND THEN
+		RETURN false;
+	END IF;
+	PERFORM pg_notify('pgexthost', '');
+	RETURN true;
+END $$;
+
+-- terminate ends for good all workers of a name that were launched from this
+-- database, once the transaction commits. It does not wait for their end.
+CREATE FUNCTION pgexthost.terminate(name text) RETURNS boolean
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF pgexthost.terminate_requests(ARRAY(SELECT r.id FROM pgexthost.request r
+		WHERE r.name = terminate.name AND r.state IN ('pending', 'started') ORDER BY r.id)) THEN
+		RETURN true;
+	END IF;
+	RAISE WARNING 'there is no background worker "%"', name
+		USING HINT = 'Only workers that were launched from this database can be terminated here.';
+	RETURN false;
+END $$;
+
+-- terminate ends the worker of one request for good.
+CREATE FUNCTION pgexthost.terminate(request bigint) RETURNS boolean
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF pgexthost.terminate_requests(ARRAY[request]) THEN
+		RETURN true;
+	END IF;
+	RAISE WARNING 'request % is neither pending nor started', request;
+	RETURN false;
+END $$;
+
+-- make_interruptible lets commands that need the worker's database for themselves
+-- end it. Only the transaction that has made the request can say so.
+CREATE FUNCTION pgexthost.make_interruptible(request bigint) RETURNS void
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	r pgexthost.request;
+BEGIN
+	SELECT * INTO r FROM pgexthost.request q
+	WHERE q.id = make_interruptible.request AND q.made_in = pg_current_xact_id_if_assigned() AND q.state = 'pending';
+	IF NOT FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('request %s was not made in this transaction', request);
+	ELSIF r.start_time = 'postmaster' THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('background worker "%s": cannot make background workers interruptible without database access', r.name);
+	END IF;
+	UPDATE pgexthost.request q SET interruptible = true WHERE q.id = make_interruptible.request;
+END $$;
+
+-- made_here reports whether the present transaction has made a request.
+CREATE FUNCTION pgexthost.made_here(request bigint) RETURNS boolean
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+RETURN EXISTS (SELECT FROM pgexthost.request r WHERE r.id = request AND r.made_in = pg_current_xact_id_if_assigned());
+
+-- check_wait refuses waits that could not come to an end.
+CREATE FUNCTION pgexthost.check_wait(request bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('cannot wait for a background worker in a transaction with isolation level %s', current_setting('transaction_isolation')),
+			DETAIL = 'It would never see what becomes of the request.',
+			HINT = 'Wait in a READ COMMITTED transaction.';
+	END IF;
+	IF pgexthost.made_here(request) THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('cannot wait for request %s in the transaction that has made it', request),
+			DETAIL = 'The worker starts when the transaction has been committed.',
+			HINT = 'Commit first, or use CALL pgexthost.launch_and_wait(...).';
+	END IF;
+END $$;
+
+-- look_for_start returns whether there is nothing to wait for any more, with the
+-- pid of the process that was started; and raises what has kept it from being
+-- started. A request that no slot is free for may be given up: then there is no
+-- pid, as worker_spi_launch returns NULL.
+CREATE FUNCTION pgexthost.look_for_start(request bigint, give_up boolean, OUT done boolean, OUT pid integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	r pgexthost.request;
+BEGIN
+	SELECT * INTO r FROM pgexthost.request q WHERE q.id = look_for_start.request;
+	done := true;
+	pid := r.pid;
+	IF r.id IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('there is no request %s', request);
+	ELSIF pid IS NOT NULL THEN
+		RETURN;
+	ELSIF r.state IN ('failed', 'cancelled', 'ended') THEN
+		RAISE EXCEPTION USING ERRCODE = 'insufficient_resources', MESSAGE = 'could not start background process',
+			DETAIL = CASE WHEN r.message IS NULL THEN format('Request %s is %s.', r.id, r.state)
+			              ELSE format('Request %s has failed: %s', r.id, r.message) END,
+			HINT = 'More details may be available in the log of the host.';
+	ELSIF give_up AND r.state = 'pending' AND r.sqlstate = '53400' THEN
+		UPDATE pgexthost.request q SET state = 'cancelled', ended_at = clock_timestamp()
+		WHERE q.id = look_for_start.request AND q.state = 'pending';
+		done := FOUND;
+	ELSE
+		done := false;
+	END IF;
+END $$;
+
+-- wait_for_startup waits until the worker of a request has been started, and
+-- returns its pid, even if it has ended since.
+CREATE FUNCTION pgexthost.wait_for_startup(request bigint) RETURNS integer
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	looked record;
+BEGIN
+	PERFORM pgexthost.check_wait(request);
+	LOOP
+		SELECT * INTO looked FROM pgexthost.look_for_start(request, false);
+		EXIT WHEN looked.done;
+		PERFORM pg_sleep(0.02);
+	END LOOP;
+	RETURN looked.pid;
+END $$;
+
+-- wait_for_shutdown waits until a request's worker is gone for good, and returns
+-- the state in which it is then.
+CREATE FUNCTION pgexthost.wait_for_shutdown(request bigint) RETURNS text
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	reached text;
+BEGIN
+	PERFORM pgexthost.check_wait(request);
+	LOOP
+		SELECT r.state INTO reached FROM pgexthost.request r WHERE r.id = request;
+		IF NOT FOUND THEN
+			RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('there is no request %s', request);
+		END IF;
+		EXIT WHEN reached NOT IN ('pending', 'started');
+		PERFORM pg_sleep(0.02);
+	END LOOP;
+	RETURN reached;
+END $$;
+
+-- commit_and_wait commits and waits until the worker of a request has been
+-- started. The pid is NULL if the host has no free slot for a request that this
+-- transaction has made: then that is cancelled. As it commits, it has the rights
+-- and the search_path of its caller.
+CREATE PROCEDURE pgexthost.commit_and_wait(request bigint, INOUT pid integer DEFAULT NULL)
+LANGUAGE plpgsql AS $$
+DECLARE
+	mine boolean := pgexthost.made_here(request);
+	looked record;
+BEGIN
+	COMMIT;
+	LOOP
+		SELECT l.done, l.pid INTO looked FROM pgexthost.look_for_start(request, mine) l;
+		EXIT WHEN looked.done;
+		PERFORM pg_catalog.pg_sleep(0.02);
+		COMMIT;
+	END LOOP;
+	pid := looked.pid;
+END $$;
+
+-- launch_and_wait is launch and commit_and_wait.
+CREATE PROCEDURE pgexthost.launch_and_wait(
+	library text, function text, name text DEFAULT NULL, type text DEFAULT NULL, main_arg bigint DEFAULT 0, extra bytea DEFAULT '',
+	restart_time integer DEFAULT -1, start_time text DEFAULT 'running', dedup_key text DEFAULT NULL, INOUT pid integer DEFAULT NULL
+) LANGUAGE plpgsql AS $$
+BEGIN
+	CALL pgexthost.commit_and_wait(
+		pgexthost.launch(library, function, name, type, main_arg, extra, restart_time, start_time, dedup_key), pid);
+END $$;
+
+-- A declared worker obeys the rules of a launched one, and a changed row is
+-- another revision.
+CREATE FUNCTION pgexthost.worker_changes() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM pgexthost.check_worker(NEW.library, NEW.function, NEW.name, coalesce(NEW.type, NEW.name), NEW.extra, NEW.restart_time, NEW.start_time);
+	NEW.declared_by := pgexthost.caller();
+	NEW.revision := nextval('pgexthost.worker_revision');
+	RETURN NEW;
+END $$;
+CREATE TRIGGER worker_changes BEFORE INSERT OR UPDATE ON pgexthost.worker
+	FOR EACH ROW EXECUTE FUNCTION pgexthost.worker_changes();
+
+CREATE FUNCTION pgexthost.worker_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM pg_notify('pgexthost', '');
+	RETURN NULL;
+END $$;
+CREATE TRIGGER worker_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgexthost.worker
+	FOR EACH STATEMENT EXECUTE FUNCTION pgexthost.worker_changed();
+
+-- forget_host settles the requests of a host that will never come back: nobody
+-- else may know that it does not run them. Those that are to be restarted start
+-- on another host, and all others have failed.
+CREATE FUNCTION pgexthost.forget_host(host uuid) RETURNS bigint
+LANGUAGE plpgsql STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	settled bigint;
+BEGIN
+	IF EXISTS (SELECT FROM pgexthost.hosts h WHERE h.host = forget_host.host AND h.up) THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_in_use', MESSAGE = format('host %s is running', forget_host.host);
+	END IF;
+	UPDATE pgexthost.request r
+	SET state = CASE WHEN again THEN 'pending' ELSE 'failed' END, host = NULL, incarnation = NULL, database = NULL, handle = NULL,
+	    ended_at = CASE WHEN NOT again THEN clock_timestamp() END,
+	    sqlstate = CASE WHEN NOT again THEN '57P02' END, message = CASE WHEN NOT again THEN 'the host was given up' END
+	FROM (SELECT l.id, l.restart_time >= 0 AND l.terminate_at IS NULL AS again FROM pgexthost.request l
+	      WHERE l.state = 'started' AND l.host = forget_host.host FOR UPDATE) lost
+	WHERE r.id = lost.id;
+	GET DIAGNOSTICS settled = ROW_COUNT;
+	PERFORM pg_notify('pgexthost', '');
+	RETURN settled;
+END $$;
+
+-- hosts shows who serves this database, or did so last; and whose requests it
+-- still has.
+CREATE VIEW pgexthost.hosts AS
+SELECT h.host, o.host IS NOT NULL AND EXISTS (
+		SELECT FROM pg_locks l
+		WHERE l.locktype = 'advisory' AND l.classid = 1885824376 AND l.objid = 1 AND l.objsubid = 2 AND l.granted
+		  AND l.pid = o.session_pid AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+	) AS up,
+	o.postmaster_pid, o.since,
+	(SELECT count(*) FROM pgexthost.request r WHERE r.state = 'started' AND r.host = h.host) AS started
+FROM (SELECT host FROM pgexthost.owner WHERE host IS NOT NULL
+      UNION SELECT host FROM pgexthost.request WHERE state = 'started') h
+LEFT JOIN pgexthost.owner o ON o.host = h.host;
+
+-- slots shows every slot of the host that is in use, other databases' included.
+CREATE VIEW pgexthost.slots AS
+SELECT p.host, s.slot, s.generation, s.handle, s.request, s.pid, s.name, s.type, s.library, s.function, s.state, s.database,
+	s.wait_event, s.started_at, s.restarts, s.last_exit_at, s.last_exit_code, s.last_sqlstate, s.last_error, s.next_start, p.at AS published_at
+FROM pgexthost.published p
+JOIN pgexthost.hosts h ON h.host = p.host AND h.up,
+jsonb_to_recordset(p.slots) AS s(slot integer, generation bigint, handle text, request bigint, pid integer, name text, type text,
+	library text, function text, state text, database text, wait_event text, started_at timestamptz, restarts integer,
+	last_exit_at timestamptz, last_exit_code integer, last_sqlstate text, last_error text, next_start timestamptz);
+
+-- requests shows what was asked for, and what became of it.
+CREATE VIEW pgexthost.requests AS
+SELECT id, state, library, function, name, type, main_arg, extra, restart_time, start_time, dedup_key, declared,
+	requested_by, requested_at, terminate_by, terminate_at, host, handle, pid, started_at, ended_at, exit_code, sqlstate, message
+FROM pgexthost.request;
+
+-- workers shows every worker of the host, and those that are asked for and have
+-- no slot so far.
+CREATE VIEW pgexthost.workers AS
+SELECT s.name, s.type, s.library, s.function, s.state, nullif(s.pid, 0) AS pid, s.request, r.declared, s.slot, s.database, s.wait_event,
+	s.started_at, s.restarts, s.last_sqlstate, s.last_error, s.next_start
+FROM pgexthost.slots s
+LEFT JOIN pgexthost.request r ON r.id = s.request
+UNION ALL
+SELECT r.name, r.type, r.library, r.function, r.state, CASE r.state WHEN 'started' THEN r.pid END, r.id, r.declared, NULL, NULL, NULL,
+	r.started_at, NULL, r.sqlstate, r.message, NULL
+FROM pgexthost.request r
+WHERE r.state IN ('pending', 'started') AND NOT EXISTS (SELECT FROM pgexthost.slots s WHERE s.request = r.id);
+
+-- stat_activity is pg_stat_activity with workers as they show inside a server:
+-- with their type as backend_type, and those without a session as well. Where
+-- several workers of a name are connected to one database, nobody knows which
+-- session is whose, and there is no worker_pid.
+CREATE VIEW pgexthost.stat_activity AS
+SELECT a.datid, coalesce(a.datname, s.database::name) AS datname, a.pid, a.leader_pid, a.usesysid, a.usename,
+	coalesce(a.application_name, s.application_name) AS application_name, a.client_addr, a.client_hostname, a.client_port,
+	a.backend_start, a.xact_start, a.query_start, a.state_change, a.wait_event_type, a.wait_event, a.state, a.backend_xid, a.backend_xmin,
+	a.query_id, a.query, coalesce(s.type, a.backend_type) AS backend_type,
+	s.pid AS worker_pid, s.name AS worker_name, s.wait_event AS worker_wait_event, s.request
+FROM pg_stat_activity a
+FULL JOIN (
+	SELECT left(w.name, 63) AS application_name, w.database, min(w.name) AS name, min(w.type) AS type,
+		CASE count(*) WHEN 1 THEN min(w.pid) END AS pid, CASE count(*) WHEN 1 THEN min(w.wait_event) END AS wait_event,
+		CASE count(*) WHEN 1 THEN min(w.request) END AS request
+	FROM pgexthost.slots w WHERE w.pid > 0
+	GROUP BY 1, 2
+) s ON s.application_name = a.application_name AND s.database = a.datname;
+
+REVOKE ALL ON ALL TABLES IN SCHEMA pgexthost FROM PUBLIC;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA pgexthost FROM PUBLIC;
+REVOKE ALL ON ALL ROUTINES IN SCHEMA pgexthost FROM PUBLIC;

@@ -1,0 +1,33 @@
+-- Who may do what in schema pgexthost. Run at the end of each installation and
+-- upgrade, and again by "pgexthost extension upgrade pgexthost", for instance once
+-- an administrator has made the roles.
+DO $$
+DECLARE
+	missing text;
+BEGIN
+	FOREACH missing IN ARRAY ARRAY['pgexthost_operator', 'pgexthost_reader'] LOOP
+		CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = missing);
+		BEGIN
+			EXECUTE format('CREATE ROLE %I NOLOGIN', missing);
+		EXCEPTION
+			WHEN insufficient_privilege THEN NULL; -- the command says so
+			WHEN duplicate_object OR unique_violation THEN NULL; -- another database's installation was faster
+		END;
+	END LOOP;
+	IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'pgexthost_reader') THEN
+		GRANT USAGE ON SCHEMA pgexthost TO pgexthost_reader;
+		GRANT SELECT ON pgexthost.extension, pgexthost.hosts, pgexthost.slots, pgexthost.requests, pgexthost.workers,
+			pgexthost.stat_activity, pgexthost.worker TO pgexthost_reader;
+	END IF;
+	IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'pgexthost_operator') THEN
+		GRANT USAGE ON SCHEMA pgexthost TO pgexthost_operator;
+		GRANT SELECT ON pgexthost.extension, pgexthost.hosts, pgexthost.slots, pgexthost.requests, pgexthost.workers,
+			pgexthost.stat_activity TO pgexthost_operator;
+		GRANT SELECT, INSERT, UPDATE, DELETE ON pgexthost.worker TO pgexthost_operator;
+		GRANT EXECUTE ON FUNCTION pgexthost.launch(text, text, text, text, bigint, bytea, integer, text, text), pgexthost.terminate(text),
+			pgexthost.terminate(bigint), pgexthost.wait_for_startup(bigint), pgexthost.wait_for_shutdown(bigint), pgexthost.made_here(bigint),
+			pgexthost.look_for_start(bigint, boolean), pgexthost.make_interruptible(bigint), pgexthost.forget_host(uuid) TO pgexthost_operator;
+		GRANT EXECUTE ON PROCEDURE pgexthost.commit_and_wait(bigint, integer),
+			pgexthost.launch_and_wait(text, text, text, text, bigint, bytea, integer, text, text, integer) TO pgexthost_operator;
+	END IF;
+END $$;
