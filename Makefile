@@ -31,7 +31,7 @@ torture: build ## Garbage in shared memory, random scripts against the model, an
 	PGEXTHOST_TEST_RANDOM_KILLS=$(or $(KILLS),1000) $(GO) test -count=1 -timeout 1h -v -run TestKillsAtRandomPoints ./integration
 
 race: build postgres ## Run all tests under the race detector (needs gcc)
-	CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test -race -count=$(COUNT) $(TESTFLAGS) ./...
+	PGEXTHOST_ROUNDS=$(or $(ROUNDS),30) CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test -race -count=$(COUNT) $(TESTFLAGS) ./...
 
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT) ## Run the linters, and check what no linter knows
 	@$< run

@@ -37,10 +37,9 @@ func withFailpoints(t testing.TB, dir string, specs ...string) hostOption {
 		if p.dir, p.err = os.MkdirTemp("", "pgx-"); p.err != nil {
 			return
 		}
+		// Without the race detector, always: these tests are about what the dead
+		// leave behind, and start more processes than all others together.
 		args := []string{"test", "-c", "-tags", "failpoints", "-o", filepath.Join(p.dir, "program")}
-		if underRace {
-			args = append(args, "-race")
-		}
 		if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
 			p.err = fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
 		}

@@ -18,7 +18,7 @@ import (
 // How much the default run does: some seconds. -rapid.checks and -rapid.steps
 // on the command line override it.
 func init() {
-	for name, n := range map[string]int{"rapid.checks": 2000, "rapid.steps": 100} {
+	for name, n := range map[string]int{"rapid.checks": defaultChecks, "rapid.steps": 100} {
 		if err := flag.Set(name, strconv.Itoa(n)); err != nil {
 			panic(err)
 		}
