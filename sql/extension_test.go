@@ -178,3 +178,32 @@ func TestAnInstallerWhoMayNotCreateRolesIsTold(t *testing.T) {
 	check(t, err)
 	exec(t, another(t, conn, "alice"), "SELECT pgexthost.launch('a', 'b')")
 }
+
+// Views run with the rights of whoever reads them: whoever owns a database must not
+// get those of the host's user by a schema of that name.
+func TestASchemaOfALesserRoleIsNotTouched(t *testing.T) {
+	conn := newDatabase(t, "poor")
+	exec(t, conn, `CREATE SCHEMA pgexthost;
+		CREATE FUNCTION public.trap() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'UE001', MESSAGE = current_user; END $$;
+		CREATE VIEW pgexthost.extension AS SELECT 'pgexthost' AS name, public.trap() AS version, 'pgexthost' AS schema`)
+	for _, user := range []string{"postgres", "owner"} {
+		host := session(t, conn.Database(), user)
+		exec(t, host, "SET search_path = pg_catalog, pg_temp")
+		_, err := sql.Scripts().List(within(t), host)
+		wantState(t, "list", err, "42501")
+		_, err = sql.Scripts().Install(within(t), host, "pgexthost", "")
+		wantState(t, "install", err, "42501")
+		if err := sql.CheckOwner(within(t), host); connect.SQLState(err) != elog.InsufficientPrivilege {
+			t.Errorf("as %s: %v", user, err)
+		}
+	}
+	// Only a relation is a lesser role's.
+	admin := session(t, conn.Database(), "postgres")
+	exec(t, admin, "ALTER SCHEMA pgexthost OWNER TO postgres")
+	_, err := sql.Scripts().List(within(t), admin)
+	wantState(t, "list", err, "42501")
+	// A greater role's is no danger.
+	exec(t, admin, "DROP SCHEMA pgexthost CASCADE")
+	install(t, admin, "pgexthost")
+	check(t, sql.CheckOwner(within(t), conn))
+}

@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
 
@@ -44,8 +45,40 @@ func (t transaction) grant(ctx context.Context, c Catalog, name string) error {
 	return t.runFile(ctx, c, file, SchemaExtension)
 }
 
+// querier is a session or a transaction.
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// CheckOwner refuses with 42501 if schema pgexthost, or a relation in it, belongs to
+// a role that is neither the session's user nor may become it. Views, rules and
+// triggers run with the rights of whoever uses them: the owner of some database
+// would get those of the host's user. To be called before anything of the schema is
+// used; it needs the search_path pg_catalog, pg_temp. No schema is no error.
+func CheckOwner(ctx context.Context, q querier) error {
+	var what, owner string
+	err := q.QueryRow(ctx, `SELECT o.what, pg_get_userbyid(o.owner) FROM (
+			SELECT 'schema "pgexthost"', n.nspowner FROM pg_namespace n WHERE n.nspname = 'pgexthost'
+			UNION ALL
+			SELECT format('relation "pgexthost.%s"', c.relname), c.relowner FROM pg_class c WHERE c.relnamespace = to_regnamespace('pgexthost')
+		) AS o (what, owner)
+		WHERE NOT pg_has_role(o.owner, current_user, 'MEMBER') LIMIT 1`).Scan(&what, &owner)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	}
+	return elog.New(elog.Error, elog.InsufficientPrivilege, "%s belongs to another role than the user of the host", what).
+		WithDetail("Its owner \"%s\" could have the host's user do anything.", owner).
+		WithHint("Install the schema as the user of server_conninfo, or use its owner there.")
+}
+
 // schema says whether there is a schema pgexthost, and whether it is ours.
 func (t transaction) schema(ctx context.Context) (exists, ours bool, err error) {
+	if err := CheckOwner(ctx, t.tx); err != nil {
+		return false, false, err
+	}
 	err = t.tx.QueryRow(ctx, "SELECT to_regnamespace('pgexthost') IS NOT NULL, to_regclass('pgexthost.extension') IS NOT NULL").Scan(&exists, &ours)
 	return exists, ours, err
 }

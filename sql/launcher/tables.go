@@ -10,6 +10,7 @@ import (
 	"github.com/pgexthost/pgexthost/connect"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/sql"
 )
 
 // knownVersions are the versions of the schema that this launcher can serve.
@@ -52,6 +53,9 @@ type tables struct {
 
 // prepare makes the session one of the launcher.
 func (t *tables) prepare(ctx context.Context) error {
+	if err := sql.CheckOwner(ctx, t.conn); err != nil {
+		return err
+	}
 	var version string
 	err := t.conn.QueryRow(ctx, "SELECT version FROM pgexthost.extension WHERE name = 'pgexthost'").Scan(&version)
 	switch {
