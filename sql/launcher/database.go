@@ -146,29 +146,38 @@ func (d *database) own(ctx context.Context, t *tables) error {
 
 // round makes passes until there is nothing more to do, and waits for news.
 func (d *database) round(ctx context.Context, s *state) error {
-	limited, cancel := context.WithTimeout(ctx, passLimit)
-	defer cancel()
 	if !s.tables.owner {
-		if err := d.own(limited, s.tables); err != nil {
+		limited, cancel := context.WithTimeout(ctx, passLimit)
+		err := d.own(limited, s.tables)
+		cancel()
+		if err != nil {
 			return err
 		}
 	}
-	for progress := true; progress; {
+	for progress := true; progress; { // for as long as requests keep coming
 		var err error
-		if progress, err = s.pass(limited); err != nil {
-			return err
-		}
-	}
-	if err := s.publish(limited); err != nil {
-		return err
-	}
-	if minutes := int(d.history.Load()); s.tables.owner && minutes > 0 && time.Since(s.forgotAt) > forgetPause {
-		s.forgotAt = time.Now()
-		if err := s.tables.forget(limited, minutes); err != nil {
+		if progress, err = d.step(ctx, s); err != nil {
 			return err
 		}
 	}
 	return d.wait(ctx, s)
+}
+
+// step makes one pass, and does what is due besides.
+func (d *database) step(ctx context.Context, s *state) (progress bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, passLimit)
+	defer cancel()
+	if progress, err = s.pass(ctx); err != nil {
+		return false, err
+	}
+	if err := s.publish(ctx); err != nil {
+		return false, err
+	}
+	if minutes := int(d.history.Load()); s.tables.owner && minutes > 0 && time.Since(s.forgotAt) > forgetPause {
+		s.forgotAt = time.Now()
+		return progress, s.tables.forget(ctx, minutes)
+	}
+	return progress, nil
 }
 
 // wait returns when there is a reason for another pass: a notification, news of

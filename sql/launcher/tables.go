@@ -37,6 +37,8 @@ func sessionOptions() []connect.Option {
 		connect.WithSetting("default_transaction_isolation", "read committed"),
 		connect.WithSetting("default_transaction_read_only", "off"),
 		connect.WithSetting("lock_timeout", "10s"),
+		connect.WithSetting("statement_timeout", "0"), // there is passLimit
+		connect.WithSetting("idle_session_timeout", "0"),
 	}
 }
 
@@ -97,7 +99,8 @@ func (t *tables) own(ctx context.Context, postmasterPid int) error {
 }
 
 // declare makes a request for each declared worker that has none, once its pause
-// is over, and ends those that are not declared any more, or otherwise.
+// is over, though not twice within a second: one that ends at once, with a pause of
+// 0, would fill the table. It ends those that are not declared any more, or otherwise.
 func (t *tables) declare(ctx context.Context) error {
 	var batch pgx.Batch
 	batch.Queue(`UPDATE pgexthost.request r
@@ -112,7 +115,8 @@ func (t *tables) declare(ctx context.Context) error {
 		FROM pgexthost.worker w
 		WHERE NOT EXISTS (SELECT FROM pgexthost.request r WHERE r.declared = w.name AND r.state IN ('pending', 'started'))
 		  AND NOT EXISTS (SELECT FROM pgexthost.request r WHERE r.name = w.name AND r.declared = w.name AND r.revision = w.revision
-			AND r.state IN ('ended', 'failed', 'cancelled') AND r.ended_at > now() - make_interval(secs => w.restart_time))
+			AND r.state IN ('ended', 'failed', 'cancelled')
+			AND (r.ended_at > now() - make_interval(secs => w.restart_time) OR r.requested_at > now() - interval '1 second'))
 		ON CONFLICT (declared) WHERE state IN ('pending', 'started') DO NOTHING`)
 	return t.conn.SendBatch(ctx, &batch).Close()
 }
