@@ -26,3 +26,18 @@ func TestABacklogOfRequestsDoesNotKeepTheSlotsFromTheirView(t *testing.T) {
 	r.exec(`SELECT count(pgexthost.terminate(id)) FROM pgexthost.requests WHERE state = 'pending'`)
 	h.stop()
 }
+
+// The launcher looks at a thousand pending requests: those behind them wait for a
+// slot as well.
+func TestLaunchAndWaitGivesUpBehindAnyNumberOfOthers(t *testing.T) {
+	r := newRequests(t, sharedServer(t))
+	h := r.host(withSetting("max_worker_processes=1"))
+	r.exec(`SELECT count(pgexthost.launch('effects', 'stay')) FROM generate_series(1, 1100) i`)
+	r.await("SELECT count(*) FROM pgexthost.requests WHERE sqlstate = '53400'", "1000")
+	if pid := query[*int](t, r.conninfo(), "CALL pgexthost.launch_and_wait('effects', 'stay', 'too many')"); pid != nil {
+		t.Errorf("without a slot: %d", *pid)
+	}
+	r.await("SELECT state FROM pgexthost.requests WHERE name = 'too many'", "cancelled")
+	r.exec("SELECT pgexthost.terminate('effects stay')")
+	h.stop()
+}

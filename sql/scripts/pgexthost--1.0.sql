@@ -294,7 +294,8 @@ BEGIN
 			DETAIL = CASE WHEN r.message IS NULL THEN format('Request %s is %s.', r.id, r.state)
 			              ELSE format('Request %s has failed: %s', r.id, r.message) END,
 			HINT = 'More details may be available in the log of the host.';
-	ELSIF give_up AND r.state = 'pending' AND r.sqlstate = '53400' THEN
+	ELSIF give_up AND r.state = 'pending' AND (r.sqlstate = '53400' OR EXISTS ( -- the launcher looks at the oldest thousand
+		SELECT FROM pgexthost.request q WHERE q.state = 'pending' AND q.sqlstate = '53400' AND q.id < r.id OFFSET 999)) THEN
 		UPDATE pgexthost.request q SET state = 'cancelled', ended_at = clock_timestamp()
 		WHERE q.id = look_for_start.request AND q.state = 'pending';
 		done := FOUND;
