@@ -92,6 +92,7 @@ func testHostile(t *testing.T, scope string, g garbling, patience time.Duration)
 	}
 	h := startHost(t, withSetting("crash_scope="+scope), withSetting("max_worker_processes=14"), withWorkers(append(slices.Clone(victims), garbler)...))
 	t.Logf("seed %d", g.Seed)
+	h.waitLog(`LOG:  extension host is ready$`) // without its preload child there would be no host
 
 	h.molest(g.Rounds, patience)
 	h.eventually("ps to be answered", func() bool { return h.ps(10*time.Second) == nil })
