@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/plugins"
 )
 
 func TestACommittedRequestRunsAndOneThatIsRolledBackDoesNot(t *testing.T) {
@@ -42,6 +44,18 @@ func TestTheTablesTellWhatHasBecomeOfARequest(t *testing.T) {
 	h.stop()
 	r.await(`SELECT concat_ws('|', state, message IS NOT NULL) FROM pgexthost.requests WHERE name = 'b'`, "failed|t")
 	r.await(`SELECT count(*) FROM pgexthost.slots`, "0")
+}
+
+func TestADatabaseSeesNothingOfTheRequestsOfAnother(t *testing.T) {
+	one := newRequests(t, sharedServer(t))
+	other := newRequests(t, sharedServer(t))
+	h := one.host(withSetting("launcher_databases="+one.database+", "+other.database), withWorkers(plugins.BackgroundWorker{Name: "static", FunctionName: "wait"}))
+	one.exec(`SELECT pgexthost.launch('effects', 'stay', 'of one')`)
+	other.exec(`SELECT pgexthost.launch('effects', 'stay', 'of the other')`)
+	const seen = `SELECT string_agg(name || ' ' || state, ', ' ORDER BY name) FROM pgexthost.slots`
+	one.await(seen, "of one running, static running")
+	other.await(seen, "of the other running, static running")
+	h.stop()
 }
 
 func TestLaunchAndWaitReturnsThePid(t *testing.T) {

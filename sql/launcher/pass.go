@@ -213,9 +213,14 @@ type slot struct {
 	NextStart    *time.Time `json:"next_start"`
 }
 
+// slots are the host's slots as this database may see them: what another database
+// has asked for is none of its readers' business.
 func (s *state) slots() []slot {
 	slots := []slot{} // an empty array, not null
 	for _, w := range s.process.BackgroundWorkers() {
+		if w.Request != 0 && !isOf(w.Request, s.tables.conn.DatabaseOID()) {
+			continue
+		}
 		one := slot{
 			Slot: w.Slot, Generation: w.Generation, Handle: w.Handle.String(), Pid: w.Pid, Name: w.Entry.Name, Type: w.Entry.Type,
 			Library: w.Entry.LibraryName, Function: w.Entry.FunctionName, State: string(w.State), Restarts: w.Restarts,
