@@ -13,8 +13,9 @@ COUNT         ?= 1
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## Build bin/pgexthost, statically linked
+build: ## Build bin/pgexthost, statically linked, and lib/pgexthost/worker_spi
 	@$(GO) build -trimpath -o bin/ ./cmd/pgexthost
+	@$(GO) build -trimpath -o lib/pgexthost/ ./cmd/worker_spi
 
 demo: build postgres ## See worker_spi work, end to end, against a private server
 	@bin/pgexthost demo
@@ -58,4 +59,4 @@ $(TOOLS)/golangci-lint-$(GOLANGCI_LINT):
 	@mv $(TOOLS)/golangci-lint $@
 
 clean: ## Remove what was built
-	rm -rf bin .tools bench.txt
+	rm -rf bin lib .tools bench.txt

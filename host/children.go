@@ -2,7 +2,6 @@ package host
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"time"
@@ -60,7 +59,10 @@ const executable = "/proc/self/exe"
 
 // start asks the spawner for a new process. The answer arrives as a started
 // event, whatever happens.
-func (c *children) start(id postmaster.ChildID, kind shmem.ProcKind, name string, startup handshake.Startup) {
+//
+// Library is what the child shall find its main function in, nil for one that
+// is a part of the host.
+func (c *children) start(id postmaster.ChildID, kind shmem.ProcKind, name string, startup handshake.Startup, library *libraryRequest) {
 	// The event loop must not wait for room among its own events.
 	fail := func(err error) { go c.post(started{child: id, index: -1, result: spawned{err: err}}) }
 	index, ok := c.takeRecord(kind)
@@ -78,9 +80,11 @@ func (c *children) start(id postmaster.ChildID, kind shmem.ProcKind, name string
 	startup.Protocol, startup.LayoutHash, startup.Kind, startup.Proc = handshake.ProtocolVersion, shmem.LayoutHash(), kind, index
 	c.spawner.submit(spawnRequest{
 		path: c.exe, title: c.title + name, env: c.env, dir: c.dir.path,
-		files: []*os.File{nil, os.Stderr, os.Stderr, c.segment.File(), c.lifeline[0], c.alarm.File(), theirs, c.dir.lock},
+		files:   []*os.File{nil, os.Stderr, os.Stderr, c.segment.File(), c.lifeline[0], c.alarm.File(), theirs, c.dir.lock},
+		library: library,
 		done: func(result spawned) {
 			_ = theirs.Close()
+			startup.Library = result.library
 			c.post(started{child: id, index: index, socket: ours, startup: startup, result: result})
 		},
 	})
@@ -113,7 +117,7 @@ func (c *children) born(ev started) *process {
 	}
 	p := &process{
 		id: ev.child, pid: ev.result.pid, index: ev.index, record: c.segment.Proc(ev.index), socket: ev.socket,
-		auxiliary: ev.startup.Auxiliary, shaken: make(chan struct{}),
+		auxiliary: ev.startup.Auxiliary, library: ev.startup.Library, shaken: make(chan struct{}),
 		pidfd: os.NewFile(uintptr(ev.result.pidfd), "pidfd"),
 	}
 	p.record.SetPid(p.pid)
@@ -130,12 +134,16 @@ func (c *children) born(ev started) *process {
 	return p
 }
 
-// greet shakes hands with a child, beside the event loop.
-func (c *children) greet(p *process, startup handshake.Startup) {
+// greet shakes hands with a child, beside the event loop. Limit is how long
+// loading an executable library may take.
+func (c *children) greet(p *process, startup handshake.Startup, limit time.Duration) {
+	if limit <= 0 || limit > handshakeLimit || p.library == nil || p.library.File == "" {
+		limit = handshakeLimit
+	}
 	go func() {
 		defer p.socket.Close()
 		failpoint.Of(failpoint.Greeting, p.pid)
-		c.post(shakenHands{p.id, shakeHands(p.socket, &startup)})
+		c.post(shakenHands{p.id, shakeHands(p.socket, &startup, limit)})
 		close(p.shaken)
 	}()
 }
@@ -157,7 +165,7 @@ func (c *children) greeted(id postmaster.ChildID, err error) {
 
 func (c *children) fail(id postmaster.ChildID, err error) {
 	if p := c.byID[id]; p != nil {
-		p.failure = fmt.Errorf("handshake failed: %w", err)
+		p.failure = p.refused(err)
 		_ = unix.Kill(-p.pid, unix.SIGKILL)
 	}
 }
@@ -189,7 +197,7 @@ func (c *children) buried(id postmaster.ChildID) (postmaster.Exited, bool) {
 	if ev.Failure == nil && p.id != preloadChild && !p.answered && !status.Signaled && status.Code != 0 {
 		// It has never been a child of ours, and can't have crashed as one: for
 		// instance, the Go runtime had no memory or no thread to begin with.
-		ev.Failure = fmt.Errorf("handshake failed: it %s", status)
+		ev.Failure = p.refused(errors.New(status.String()))
 	}
 	_ = p.pidfd.Close()
 	c.forget(p)

@@ -11,6 +11,7 @@ import (
 	"github.com/pgexthost/pgexthost/host/postmaster"
 	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/guc"
+	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/internal/version"
 	"github.com/pgexthost/pgexthost/plugins"
@@ -68,19 +69,20 @@ type host struct {
 	opts Options
 	log  *elog.Logger
 
-	dir      *dataDir
-	store    *guc.Store
-	preload  []string
-	segment  *shmem.Segment
-	slots    shmem.PostmasterSlots // of the segment
-	alarm    *shmem.Alarm
-	children *children
-	machine  *postmaster.Machine
-	signals  signals
-	events   chan any
-	stopped  chan struct{} // closed when nobody reads events any more
-	exitCode int
-	finished bool
+	dir       *dataDir
+	store     *guc.Store
+	preload   []string
+	libraries []handshake.Library // those of preload that have been loaded
+	segment   *shmem.Segment
+	slots     shmem.PostmasterSlots // of the segment
+	alarm     *shmem.Alarm
+	children  *children
+	machine   *postmaster.Machine
+	signals   signals
+	events    chan any
+	stopped   chan struct{} // closed when nobody reads events any more
+	exitCode  int
+	finished  bool
 
 	externalPidFile string // as written; empty: none
 }

@@ -2,9 +2,11 @@ package host
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"github.com/pgexthost/pgexthost/internal/settings"
+	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
@@ -73,20 +75,25 @@ func (i *Inspection) preload(h *host) error {
 	if err := h.makeSharedMemory(); err != nil {
 		return err
 	}
-	result, err := h.runPreload("config check", true)
-	switch {
-	case h.ctx.Err() != nil:
-		return err
-	case err == nil:
-		i.Problems = append(i.Problems, result.Reports...)
-		if result.Error == nil {
-			_, err = h.acceptPreload(result)
-		} else {
-			err = result.Error
+	registered := 0
+	for _, name := range h.preload {
+		result, err := h.runPreload(name, "config check", registered, true)
+		var workers []plugins.BackgroundWorker
+		if err == nil {
+			i.Problems = append(i.Problems, result.Reports...)
+			workers, err = h.acceptPreload(result, h.store.Int(settings.MaxWorkerProcesses)-registered)
 		}
-	}
-	if err != nil {
-		i.Problems = append(i.Problems, elog.AsErrorData(err, elog.Error))
+		registered += len(workers)
+		var out leftOut
+		switch {
+		case h.ctx.Err() != nil:
+			return err
+		case errors.As(err, &out):
+			i.Problems = append(i.Problems, out.ErrorData)
+		case err != nil:
+			i.Problems = append(i.Problems, elog.AsErrorData(err, elog.Error))
+			return nil // a start ends here
+		}
 	}
 	return nil
 }

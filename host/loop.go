@@ -8,6 +8,7 @@ import (
 	"github.com/pgexthost/pgexthost/host/postmaster"
 	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/handshake"
+	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
@@ -67,8 +68,9 @@ func (h *host) dispatch(ev any) {
 		p := h.children.born(ev)
 		h.step(postmaster.Spawned{Child: ev.child, Pid: ev.result.pid, Err: ev.result.err, Transient: transient(ev.result.err)})
 		if p != nil {
+			ev.startup.Preload = h.preloadedBy(ev.startup.Library)
 			// Only now may the child go on: its slot tells its pid already.
-			h.children.greet(p, ev.startup)
+			h.children.greet(p, ev.startup, h.store.Duration(settings.LibraryInitTimeout))
 		}
 	case shakenHands:
 		h.children.greeted(ev.child, ev.err)
@@ -188,12 +190,12 @@ func (h *host) spawn(cmd postmaster.Spawn) {
 	startup := h.startup()
 	if cmd.Aux != "" {
 		startup.Auxiliary = cmd.Aux
-		h.children.start(cmd.Child, shmem.ProcAuxiliary, cmd.Aux, startup)
+		h.children.start(cmd.Child, shmem.ProcAuxiliary, cmd.Aux, startup, nil)
 		return
 	}
 	d := cmd.Worker.Descriptor()
-	startup.Worker, startup.Slot, startup.Generation, startup.Preload = &d, cmd.Slot, cmd.Generation, h.preload
-	h.children.start(cmd.Child, shmem.ProcWorker, cmd.Worker.Name, startup)
+	startup.Worker, startup.Slot, startup.Generation = &d, cmd.Slot, cmd.Generation
+	h.children.start(cmd.Child, shmem.ProcWorker, cmd.Worker.Name, startup, h.request(cmd.Worker.EntryLibrary()))
 }
 
 // startup is what every child is told of the settings.

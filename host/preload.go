@@ -1,7 +1,10 @@
 package host
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,29 +23,59 @@ import (
 const preloadChild postmaster.ChildID = 0
 
 // preloadLibraries runs Init of each library of shared_preload_libraries in a
-// process of its own, so that no plugin code ever runs in the postmaster, and
-// returns the workers they have registered. Mirrors
+// process of its own, so that no plugin code ever runs in the postmaster and
+// none harms another's, and returns the workers they have registered. The host
+// does without a library that ends its process, hangs or panics; the error is
+// what ends a start in PostgreSQL, too: a library that is not there or not
+// compatible, and one whose Init returns an error. Mirrors
 // process_shared_preload_libraries.
 func (h *host) preloadLibraries() ([]plugins.BackgroundWorker, error) {
-	if len(h.preload) == 0 {
-		return nil, nil
+	var static []plugins.BackgroundWorker
+	for _, name := range h.preload {
+		result, err := h.runPreload(name, "preload", len(static), false)
+		var workers []plugins.BackgroundWorker
+		if err == nil {
+			workers, err = h.acceptPreload(result, h.store.Int(settings.MaxWorkerProcesses)-len(static))
+		}
+		var out leftOut
+		switch {
+		case errors.As(err, &out):
+			h.log.Emit(out.ErrorData)
+		case err != nil:
+			return nil, err
+		}
+		static = append(static, workers...)
 	}
-	result, err := h.runPreload("preload", false)
-	if err != nil {
-		return nil, err
-	}
-	if result.Error != nil {
-		return nil, result.Error
-	}
-	return h.acceptPreload(result)
+	return static, nil
 }
 
-// runPreload starts the preload child and waits for its end and its result.
-func (h *host) runPreload(title string, checkOnly bool) (*handshake.PreloadResult, error) {
+// leftOut is why the host goes on without a library.
+type leftOut struct{ *elog.ErrorData }
+
+func (e leftOut) Unwrap() error { return e.ErrorData }
+
+func leaveOut(name string, err error) leftOut {
+	e := elog.AsErrorData(err, elog.Warning)
+	e.Message = fmt.Sprintf("library \"%s\" was not preloaded: %s", name, e.Message)
+	if e.Hint == "" {
+		e.Hint = "Its settings and its static workers are missing until the host is restarted."
+	}
+	return leftOut{e}
+}
+
+// preload is what came of running one library's Init.
+type preload struct {
+	library handshake.Library
+	handshake.PreloadResult
+}
+
+// runPreload starts the preload child of a library and waits for its end and
+// its result.
+func (h *host) runPreload(name, title string, registered int, checkOnly bool) (*preload, error) {
 	startup := h.startup()
-	startup.Preload, startup.CheckOnly = h.preload, checkOnly
-	h.children.start(preloadChild, shmem.ProcPreload, title, startup)
-	return h.awaitPreload()
+	startup.Preload, startup.Registered, startup.CheckOnly = []string{name}, registered, checkOnly
+	h.children.start(preloadChild, shmem.ProcPreload, title, startup, h.request(name))
+	return h.awaitPreload(name)
 }
 
 // preloaded is the event that carries the preload child's result.
@@ -53,55 +86,89 @@ type preloaded struct {
 
 // awaitPreload is the event loop's small sister, for the time before there is a
 // core: it waits for the preload child's result and its exit.
-func (h *host) awaitPreload() (*handshake.PreloadResult, error) {
-	var got *preloaded
-	var stop error
-	abort := func() {
-		stop = elog.New(elog.Fatal, elog.AdminShutdown, "terminating while preloading libraries due to administrator command")
-		if p := h.children.byID[preloadChild]; p != nil {
-			_ = unix.Kill(-p.pid, unix.SIGKILL)
-		}
+func (h *host) awaitPreload(name string) (*preload, error) {
+	w := preloadWait{host: h, name: name}
+	limit := h.store.Duration(settings.LibraryInitTimeout)
+	if limit > 0 {
+		timer := time.NewTimer(limit)
+		defer timer.Stop()
+		w.tooLate = timer.C
 	}
 	done := h.ctx.Done()
 	for {
 		select {
 		case ev := <-h.events:
-			switch ev := ev.(type) {
-			case started:
-				p := h.children.born(ev)
-				if p == nil {
-					return nil, fatal(elog.SystemError, ev.result.err, "could not fork preload process: %v", ev.result.err)
-				}
-				go h.readPreload(p.socket, ev.startup)
-				if stop != nil {
-					abort()
-				}
-			case preloaded:
-				got = &ev
-				if p := h.children.byID[preloadChild]; p != nil && ev.err != nil && !isGone(ev.err) {
-					h.children.fail(preloadChild, ev.err)
-				}
-			case exited:
-				end, ok := h.children.buried(ev.child)
-				if !ok {
-					continue
-				}
-				if got == nil { // its last words may still be on their way
-					got = h.lastWords()
-				}
-				return judgePreload(end, got, stop)
+			if result, err, over := w.event(ev); over {
+				return result, err
 			}
+		case <-w.tooLate:
+			w.abort(leaveOut(name, elog.New(elog.Warning, elog.InternalError, "its Init has not returned within %s", limit).
+				WithHint("If it needs that long, raise \"%s\".", settings.LibraryInitTimeout)))
 		case <-h.signals.smart:
-			abort()
+			w.abort(errPreloadStopped())
 		case <-h.signals.fast:
-			abort()
+			w.abort(errPreloadStopped())
 		case <-h.signals.immediate:
-			abort()
+			w.abort(errPreloadStopped())
 		case <-done:
 			done = nil
-			abort()
+			w.abort(errPreloadStopped())
 		}
 	}
+}
+
+func errPreloadStopped() error {
+	return elog.New(elog.Fatal, elog.AdminShutdown, "terminating while preloading libraries due to administrator command")
+}
+
+// preloadWait is the state of waiting for one preload child.
+type preloadWait struct {
+	host    *host
+	name    string
+	tooLate <-chan time.Time
+	library handshake.Library
+	got     *preloaded
+	stop    error // why the child was put an end to
+}
+
+func (w *preloadWait) abort(why error) {
+	w.stop = why
+	if p := w.host.children.byID[preloadChild]; p != nil {
+		_ = unix.Kill(-p.pid, unix.SIGKILL)
+	}
+}
+
+// event takes one event, and reports whether it was the last.
+func (w *preloadWait) event(ev any) (result *preload, err error, over bool) { //nolint:staticcheck // err belongs to result
+	h := w.host
+	switch ev := ev.(type) {
+	case started:
+		p := h.children.born(ev)
+		if p == nil {
+			return nil, fatal(elog.SystemError, ev.result.err, "could not fork preload process: %v", ev.result.err), true
+		}
+		w.library = *ev.result.library
+		go h.readPreload(p.socket, ev.startup)
+		if w.stop != nil {
+			w.abort(w.stop)
+		}
+	case preloaded:
+		w.got = &ev
+		if p := h.children.byID[preloadChild]; p != nil && ev.err != nil && !isGone(ev.err) {
+			h.children.fail(preloadChild, ev.err)
+		}
+	case exited:
+		end, ok := h.children.buried(ev.child)
+		if !ok {
+			return nil, nil, false
+		}
+		if w.got == nil { // its last words may still be on their way
+			w.got = h.lastWords()
+		}
+		result, err = w.judge(end)
+		return result, err, true
+	}
+	return nil, nil, false
 }
 
 // lastWords waits for the reader of the preload child's socket, which ends by
@@ -121,25 +188,37 @@ func (h *host) lastWords() *preloaded {
 	}
 }
 
-func judgePreload(end postmaster.Exited, got *preloaded, stop error) (*handshake.PreloadResult, error) {
-	switch {
-	case stop != nil:
-		return nil, stop
-	case end.Failure != nil:
-		return nil, fatal(elog.InternalError, end.Failure, "preload process (PID %d) was ended: %v", end.Pid, end.Failure)
-	case got.err != nil && !isGone(got.err):
-		return nil, fatal(elog.InternalError, got.err, "could not read the result of the preload process (PID %d): %v", end.Pid, got.err)
-	case got.err != nil || end.Status.Signaled || end.Status.Code != 0:
-		return nil, elog.New(elog.Fatal, elog.InternalError, "preload process (PID %d) %s", end.Pid, end.Status).
-			WithHint("Unless the log says why above, an Init function of a library in \"shared_preload_libraries\" has ended the process that ran it.")
+// judge decides between a result, an error that ends the start, and leaving
+// the library out.
+func (w *preloadWait) judge(end postmaster.Exited) (*preload, error) {
+	if w.stop != nil {
+		return nil, w.stop
 	}
-	return &got.result, nil
+	var incompatible *elog.ErrorData
+	switch {
+	case errors.As(w.got.err, &incompatible):
+		return nil, elog.AsErrorData(incompatible, elog.Fatal)
+	case w.library.File == "" && w.library.CompiledIn == "" && w.library.Error == nil, end.Failure != nil && w.library.File == "":
+		return nil, fatal(elog.InternalError, end.Failure, "preload process (PID %d) was ended: %v", end.Pid, end.Failure)
+	case end.Failure != nil:
+		return nil, leaveOut(w.name, end.Failure)
+	case w.got.err != nil && !isGone(w.got.err):
+		return nil, leaveOut(w.name, fmt.Errorf("could not read the result of the preload process (PID %d): %w", end.Pid, w.got.err))
+	case w.got.err != nil || end.Status.Signaled || end.Status.Code != 0:
+		return nil, leaveOut(w.name, elog.New(elog.Warning, elog.InternalError, "preload process (PID %d) %s", end.Pid, end.Status).
+			WithHint("Unless the log says why above, its own code has ended the process: its Init, or what comes before plugins.Main in its main function."))
+	case w.got.result.Error != nil:
+		return nil, elog.AsErrorData(w.got.result.Error, elog.Fatal)
+	case w.got.result.Panic != nil:
+		return nil, leaveOut(w.name, w.got.result.Panic)
+	}
+	return &preload{w.library, w.got.result}, nil
 }
 
 // readPreload shakes hands with the preload child and reads its result.
 func (h *host) readPreload(socket *os.File, startup handshake.Startup) {
 	defer socket.Close()
-	err := shakeHands(socket, &startup)
+	err := shakeHands(socket, &startup, handshakeLimit)
 	var result handshake.PreloadResult
 	if err == nil {
 		_ = socket.SetDeadline(time.Time{}) // Init may take its time
@@ -149,21 +228,26 @@ func (h *host) readPreload(socket *os.File, startup handshake.Startup) {
 	h.post(preloaded{result, err})
 }
 
-// acceptPreload checks what the preload child has brought back as if a stranger
-// had sent it: plugin code has run in that process.
-func (h *host) acceptPreload(result *handshake.PreloadResult) ([]plugins.BackgroundWorker, error) {
+// acceptPreload checks what a preload child has brought back as if a stranger
+// had sent it: plugin code has run in that process. Limit is how many workers
+// may still be registered.
+func (h *host) acceptPreload(result *preload, limit int) ([]plugins.BackgroundWorker, error) {
+	if slices.ContainsFunc(h.libraries, func(l handshake.Library) bool {
+		return l.CompiledIn == result.library.CompiledIn && l.File == result.library.File
+	}) {
+		return nil, nil // the list names it twice
+	}
+	if len(result.Workers) > limit {
+		return nil, leaveOut(result.library.Name, fmt.Errorf("it returned %d background workers where %d are allowed", len(result.Workers), limit))
+	}
 	for _, d := range result.Settings {
 		// What is wrong with values has been reported by the child.
 		if _, err := h.store.Define(d); err != nil {
-			return nil, elog.AsErrorData(err, elog.Fatal)
+			return nil, leaveOut(result.library.Name, err)
 		}
 	}
 	for _, prefix := range result.Reserved {
 		h.store.MarkPrefixReserved(prefix)
-	}
-	limit := h.store.Int(settings.MaxWorkerProcesses)
-	if len(result.Workers) > limit {
-		return nil, elog.New(elog.Fatal, elog.InternalError, "preload process returned %d background workers where %d are allowed", len(result.Workers), limit)
 	}
 	workers := make([]plugins.BackgroundWorker, 0, len(result.Workers))
 	for _, d := range result.Workers {
@@ -178,5 +262,6 @@ func (h *host) acceptPreload(result *handshake.PreloadResult) ([]plugins.Backgro
 	for _, r := range result.Refused {
 		h.segment.Bury(shmem.Buried{At: time.Now(), Worker: r.Worker, Report: shmem.WorkerReport{Message: r.Message}})
 	}
+	h.libraries = append(h.libraries, result.library)
 	return workers, nil
 }

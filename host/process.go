@@ -13,6 +13,8 @@ import (
 	"github.com/pgexthost/pgexthost/host/postmaster"
 	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/handshake"
+	"github.com/pgexthost/pgexthost/internal/library"
+	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
 
@@ -24,15 +26,17 @@ type process struct {
 	pidfd     *os.File
 	index     int // of its process record
 	record    shmem.ProcRecord
-	socket    *os.File      // our end of the handshake
-	auxiliary string        // its name, if it is an auxiliary process
-	shaken    chan struct{} // closed: the outcome of the handshake has been posted
-	answered  bool          // it has shaken hands, so its signal handlers are in place
-	held      []unix.Signal // that wait for the answer
-	failure   error         // why the host has put an end to it, if it has
+	socket    *os.File           // our end of the handshake
+	auxiliary string             // its name, if it is an auxiliary process
+	library   *handshake.Library // that it was started for, or nil
+	shaken    chan struct{}      // closed: the outcome of the handshake has been posted
+	answered  bool               // it has shaken hands, so its signal handlers are in place
+	held      []unix.Signal      // that wait for the answer
+	failure   error              // why the host has put an end to it, if it has
 }
 
-// handshakeLimit is how long a child may take to answer, and goneGrace how long
+// handshakeLimit is how long a child may take to answer, unless loading its
+// library may take less, and goneGrace how long
 // one may live on that has closed the socket without an answer: usually it is
 // dying, and its exit tells more.
 const (
@@ -52,8 +56,8 @@ func newSocketPair() (ours, theirs *os.File, err error) {
 // shakeHands sends the start-up message and checks the answer. With a preload
 // child the socket stays open for its result. It runs on a goroutine of its
 // own and touches nothing but the socket.
-func shakeHands(socket *os.File, startup *handshake.Startup) error {
-	_ = socket.SetDeadline(time.Now().Add(handshakeLimit))
+func shakeHands(socket *os.File, startup *handshake.Startup, limit time.Duration) error {
+	_ = socket.SetDeadline(time.Now().Add(limit))
 	if err := handshake.Write(socket, startup); err != nil {
 		return fmt.Errorf("could not send the start-up message: %w", err)
 	}
@@ -63,17 +67,46 @@ func shakeHands(socket *os.File, startup *handshake.Startup) error {
 		return fmt.Errorf("could not read the answer to the start-up message: %w", err)
 	}
 	failpoint.Here(failpoint.HelloRead)
-	switch {
-	case hello.Error != "":
+	return judge(hello, startup.Library)
+}
+
+// judge says what is wrong with an answer, or nil.
+func judge(hello handshake.Hello, lib *handshake.Library) error {
+	if hello.Error != "" {
 		return errors.New(hello.Error)
-	case hello.Protocol != handshake.ProtocolVersion:
-		return fmt.Errorf("it speaks protocol version %d, the host speaks %d", hello.Protocol, handshake.ProtocolVersion)
-	case hello.LayoutHash != shmem.LayoutHash():
-		return fmt.Errorf("its shared memory has another layout than the host's")
-	case hello.ABI != handshake.ABIVersion:
-		return fmt.Errorf("it was built for version %d of the plugin interface, the host has version %d", hello.ABI, handshake.ABIVersion)
+	}
+	name := executable
+	if lib != nil && lib.File != "" {
+		name = lib.Name
+	}
+	if err := library.CheckVersions(name, hello.Protocol, hello.ABI); err != nil {
+		return err
+	}
+	if hello.LayoutHash != shmem.LayoutHash() {
+		return elog.New(elog.Error, elog.InternalError, "incompatible library \"%s\": magic block mismatch", name).
+			WithDetail("Server has %s = %d, library has %d.", "shared memory layout", shmem.LayoutHash(), hello.LayoutHash)
 	}
 	return nil
+}
+
+// refused words the failure of a handshake.
+func (p *process) refused(err error) error {
+	if p.library == nil || p.library.File == "" {
+		return fmt.Errorf("handshake failed: %w", err)
+	}
+	var report *elog.ErrorData
+	if errors.As(err, &report) {
+		return report
+	}
+	e := elog.New(elog.Error, elog.InternalError, "could not load library \"%s\": %v", p.library.Name, err).WithCause(err)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		e.Message = fmt.Sprintf("could not load library \"%s\": it did not answer the host", p.library.Name)
+		return e.WithHint("Nothing that takes long may come before plugins.Main in its main function, nor in an init function.")
+	case errors.Is(err, handshake.ErrFrame):
+		return e.WithHint("Only package plugins may use the descriptors that the host has passed on.")
+	}
+	return e.WithHint("It has to call plugins.Main first thing in its main function. What it has said itself is in this log.")
 }
 
 // isGone reports whether a failed handshake only says that the child closed

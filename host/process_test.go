@@ -33,9 +33,9 @@ func TestOnlyAChildOfTheSameBuildPassesTheHandshake(t *testing.T) {
 		gone   bool
 	}{
 		"the same":         {hello(func(*handshake.Hello) {}), "", false},
-		"another protocol": {hello(func(h *handshake.Hello) { h.Protocol++ }), "it speaks protocol version 2, the host speaks 1", false},
-		"another layout":   {hello(func(h *handshake.Hello) { h.LayoutHash++ }), "its shared memory has another layout", false},
-		"another ABI":      {hello(func(h *handshake.Hello) { h.ABI++ }), "it was built for version 2 of the plugin interface, the host has version 1", false},
+		"another protocol": {hello(func(h *handshake.Hello) { h.Protocol++ }), "version mismatch: Server is version 1, library is version 2.", false},
+		"another layout":   {hello(func(h *handshake.Hello) { h.LayoutHash++ }), "magic block mismatch: Server has shared memory layout = ", false},
+		"another ABI":      {hello(func(h *handshake.Hello) { h.ABI++ }), `ABI mismatch: Server has ABI "1", library has "2".`, false},
 		"an error":         {hello(func(h *handshake.Hello) { h.Error = "no room" }), "no room", false},
 		"garbage":          {func(w io.Writer) error { _, err := io.WriteString(w, "Hello, world"); return err }, "malformed handshake message", false},
 		"nothing":          {func(io.Writer) error { return nil }, "EOF", true},
@@ -75,7 +75,7 @@ func converse(t *testing.T, answer func(io.Writer) error) error {
 		}
 		child <- answer(theirs)
 	}()
-	err = shakeHands(ours, &handshake.Startup{Proc: 7})
+	err = shakeHands(ours, &handshake.Startup{Proc: 7}, handshakeLimit)
 	if childErr := <-child; childErr != nil {
 		t.Error(childErr)
 	}
@@ -89,7 +89,7 @@ func TestAChildThatIsGoneBeforeItsStartupMessageIsGone(t *testing.T) {
 	}
 	defer ours.Close()
 	_ = theirs.Close()
-	if err := shakeHands(ours, &handshake.Startup{}); !isGone(err) {
+	if err := shakeHands(ours, &handshake.Startup{}, handshakeLimit); !isGone(err) {
 		t.Errorf("got %v", err)
 	}
 }

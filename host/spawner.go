@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/internal/failpoint"
+	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -22,6 +23,7 @@ import (
 type spawner struct {
 	requests chan spawnRequest
 	quit     chan struct{}
+	resolver *resolver
 }
 
 // spawnRequest is one process to start. Done is called on the spawner's thread.
@@ -31,19 +33,22 @@ type spawnRequest struct {
 	env   []string
 	dir   string
 	files []*os.File // by descriptor number; nil is /dev/null
-	done  func(spawned)
+
+	library *libraryRequest // if that is an executable, it is what is started, in the place of path
+	done    func(spawned)
 }
 
 // spawned is a started process: its pid and a descriptor that stands for it and
 // polls readable when it has exited. Or err says why there is none.
 type spawned struct {
-	pid   int
-	pidfd int
-	err   error
+	pid     int
+	pidfd   int
+	library *handshake.Library // what there was under the name of the library
+	err     error
 }
 
 func newSpawner() *spawner {
-	s := &spawner{requests: make(chan spawnRequest), quit: make(chan struct{})}
+	s := &spawner{requests: make(chan spawnRequest), quit: make(chan struct{}), resolver: newResolver()}
 	ready := make(chan struct{})
 	go s.run(ready)
 	<-ready
@@ -66,7 +71,7 @@ func (s *spawner) run(ready chan<- struct{}) {
 	for {
 		select {
 		case r := <-s.requests:
-			r.done(r.start())
+			r.done(s.start(r))
 		case <-s.quit:
 			return
 		}
@@ -86,6 +91,19 @@ func (s *spawner) submit(r spawnRequest) {
 
 // close lets the thread go once it is idle. No child may be alive any more.
 func (s *spawner) close() { close(s.quit) }
+
+// start finds the library and starts its process.
+func (s *spawner) start(r spawnRequest) spawned {
+	var lib *handshake.Library
+	if r.library != nil {
+		if lib = s.resolver.resolve(*r.library); lib.File != "" {
+			r.path = lib.File
+		}
+	}
+	result := r.start()
+	result.library = lib
+	return result
+}
 
 func (r spawnRequest) start() spawned {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)

@@ -63,7 +63,7 @@ func TestAHostThatCannotStartSaysWhy(t *testing.T) {
 		},
 		"unknown library": {
 			settings: []string{"shared_preload_libraries=nonesuch"},
-			says:     []string{`FATAL:  could not access file "nonesuch": No such file or directory`, `HINT:  Libraries compiled into this host: failpoints, faults, worker_spi\.$`},
+			says:     []string{`FATAL:  could not access file "nonesuch": No such file or directory`, `HINT:  Libraries compiled into this host: failpoints, faults, worker_spi\. Others are looked for in "dynamic_library_path", which is "\$libdir"\.$`},
 		},
 		"library path": {
 			settings: []string{"shared_preload_libraries=nonesuch", "dynamic_library_path=lib"},
@@ -73,17 +73,9 @@ func TestAHostThatCannotStartSaysWhy(t *testing.T) {
 			settings: []string{"shared_preload_libraries=$lib/x"},
 			says:     []string{`FATAL:  invalid macro name in path: \$lib/x`},
 		},
-		"Init panics": {
-			settings: []string{"shared_preload_libraries=faults", "faults.init=panic"},
-			says:     []string{`FATAL:  library "faults" panicked in its Init: in Init`},
-		},
 		"Init returns an error": {
 			settings: []string{"shared_preload_libraries=faults", "faults.init=error"},
 			says:     []string{`FATAL:  could not initialize library "faults": Init does not like it here`, `HINT:  Go elsewhere\.$`},
-		},
-		"Init exits": {
-			settings: []string{"shared_preload_libraries=faults", "faults.init=exit"},
-			says:     []string{`FATAL:  preload process \(PID \d+\) exited with exit code 3$`},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -184,7 +176,7 @@ func TestAWorkerWhoseFunctionIsNotFound(t *testing.T) {
 		"no library":        {plugins.BackgroundWorker{LibraryName: "nonesuch", FunctionName: "f"}, `ERROR:  could not access file "nonesuch": No such file or directory \(SQLSTATE 58P01\)$`},
 		"no function":       {plugins.BackgroundWorker{LibraryName: "faults", FunctionName: "f"}, `ERROR:  could not find function "f" in file "faults" \(SQLSTATE 42883\)$`},
 		"no internal":       {plugins.BackgroundWorker{LibraryName: "postgres", FunctionName: "f"}, `ERROR:  internal function "f" not found \(SQLSTATE XX000\)$`},
-		"not an executable": {plugins.BackgroundWorker{LibraryName: "/etc/passwd", FunctionName: "f"}, `ERROR:  could not load library "/etc/passwd": it is not compiled into this host`},
+		"not an executable": {plugins.BackgroundWorker{LibraryName: "/etc/passwd", FunctionName: "f"}, `ERROR:  could not load library "/etc/passwd": invalid ELF header`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

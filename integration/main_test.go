@@ -50,6 +50,7 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	stopSharedServer()
 	removeFailpointProgram()
+	removeMisfit()
 	os.Exit(code)
 }
 

@@ -1,10 +1,10 @@
 package plugins
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"runtime"
 	"time"
 
@@ -29,8 +29,10 @@ func RunChild() {
 	failpoint.Here(failpoint.ChildStarted)
 	earlySignals() // from here on no signal takes its default action
 	_ = os.Unsetenv(handshake.EnvChild)
-	// The host starts us through /proc/self/exe, so top would call us "exe".
-	_ = os.WriteFile("/proc/self/comm", []byte("pgexthost"), 0)
+	if _, isProgram := programLibrary(); !isProgram {
+		// The host starts us through /proc/self/exe, so top would call us "exe".
+		_ = os.WriteFile("/proc/self/comm", []byte("pgexthost"), 0)
+	}
 	c, err := accept()
 	if err != nil {
 		// Nobody may be listening any more, but if somebody is, this is why.
@@ -113,6 +115,9 @@ func (c *child) attach() (*shmem.Segment, error) {
 	if c.startup.Protocol != handshake.ProtocolVersion {
 		return nil, fmt.Errorf("the host speaks protocol version %d, this program speaks %d", c.startup.Protocol, handshake.ProtocolVersion)
 	}
+	if _, isProgram := programLibrary(); !isProgram && c.startup.Library != nil && c.startup.Library.File != "" {
+		return nil, errors.New("its main function calls plugins.RunChild, but not plugins.Main: it is a host, and no library")
+	}
 	segment, err := shmem.Attach(os.NewFile(handshake.FDSegment, "shared memory"))
 	if err != nil {
 		return nil, err
@@ -143,7 +148,7 @@ func (c *child) become(segment *shmem.Segment) {
 		log.Emit(r)
 	}
 	own := &ownSettings{store: store, configFile: c.startup.ConfigFile, log: log}
-	c.loader = newLoader(libraryPath{path: store.String(settings.DynamicLibraryPath), libdir: libdir()}, own, log)
+	c.loader = newLoader(c.startup.Library, own, log)
 	alarm := shmem.InheritAlarm(handshake.FDAlarm)
 	if shared := segment.Proc(c.startup.Proc); c.startup.Worker == nil || entry.Flags&ShmemAccess != 0 {
 		c.worker = newWorker(c.startup.Kind, entry, segment, shared)
@@ -167,13 +172,4 @@ func (c *child) backendType(entry BackgroundWorker) string {
 		return entry.Type
 	}
 	return "preload"
-}
-
-// libdir is what $libdir stands for: lib/pgexthost beside the program's bin.
-func libdir() string {
-	program, err := os.Executable()
-	if err != nil {
-		return "/usr/lib/pgexthost"
-	}
-	return filepath.Join(filepath.Dir(filepath.Dir(program)), "lib", "pgexthost")
 }

@@ -4,9 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/pgexthost/pgexthost/internal/guc"
-	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/plugins/elog"
-	"github.com/pgexthost/pgexthost/shmem"
 )
 
 // Init is what a library's Init function works with: PostgreSQL's
@@ -20,37 +18,6 @@ type Init struct {
 	log        *elog.Logger
 
 	closed atomic.Bool // Init has returned
-}
-
-// registrations is what the preload child carries back to the postmaster.
-type registrations struct {
-	limit       int // max_worker_processes
-	count       int // registrations that were sane, accepted or not
-	workers     []BackgroundWorker
-	definitions []guc.Definition
-	reserved    []string
-
-	refused   []handshake.Refusal
-	checkOnly bool
-	reports   []*elog.ErrorData // if checkOnly
-}
-
-// remember keeps who was refused, for those who ask why a worker does not run.
-func (r *registrations) remember(w BackgroundWorker, refusal *elog.ErrorData) {
-	if r != nil && len(r.refused) < shmem.Tombs {
-		r.refused = append(r.refused, handshake.Refusal{Worker: w.Descriptor(), Message: refusal.Message})
-	}
-}
-
-// take keeps a report for the postmaster, if it is there to be told.
-func (r *registrations) take(e *elog.ErrorData) bool {
-	if r == nil || !r.checkOnly {
-		return false
-	}
-	kept := *e
-	kept.Cause = nil // for this process only
-	r.reports = append(r.reports, &kept)
-	return true
 }
 
 // PreloadInProgress reports whether the library is being loaded because
@@ -71,7 +38,7 @@ func (p *Init) RegisterBackgroundWorker(w BackgroundWorker) {
 	if refusal := p.register(w); refusal != nil {
 		refusal.Level = elog.Log
 		p.collect.remember(w, refusal)
-		if !p.collect.take(refusal) {
+		if !p.collect.take(refusal) && !p.collect.hasEnough() {
 			p.log.Emit(refusal)
 		}
 	}
@@ -89,21 +56,6 @@ func (p *Init) register(w BackgroundWorker) *elog.ErrorData {
 	}
 	p.log.Logf(elog.Debug1, "registering background worker \"%s\"", w.Name)
 	return p.collect.add(w, p.settings.personality())
-}
-
-// add applies the checks of static registration, in bgworker.c's order.
-func (r *registrations) add(w BackgroundWorker, as Personality) *elog.ErrorData {
-	if err := w.SanityCheckAs(as); err != nil {
-		return elog.AsErrorData(err, elog.Error)
-	}
-	if w.NotifyPid != 0 {
-		return elog.New(elog.Error, elog.FeatureNotSupported, "background worker \"%s\": only dynamic background workers can request notification", w.Name)
-	}
-	if r.count++; r.count > r.limit {
-		return tooManyWorkers(r.limit)
-	}
-	r.workers = append(r.workers, w)
-	return nil
 }
 
 func tooManyWorkers(limit int) *elog.ErrorData {

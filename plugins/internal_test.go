@@ -6,14 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pgexthost/pgexthost/internal/guc"
+	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
@@ -29,7 +28,7 @@ func testLoader(t *testing.T, preload *registrations, items ...guc.Item) (*loade
 	if len(reports) != 0 {
 		t.Fatal(reports)
 	}
-	l := newLoader(libraryPath{path: "$libdir", libdir: "/nonexistent"}, &ownSettings{store: store, log: log}, log)
+	l := newLoader(nil, &ownSettings{store: store, log: log}, log)
 	l.preload = preload
 	return l, &buf
 }
@@ -43,46 +42,6 @@ func register(t *testing.T, l Library) {
 		defer registry.Unlock()
 		delete(registry.libraries, l.Name)
 	})
-}
-
-func TestLibraryPathErrorsOfSPEC12(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "found"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(filepath.Join(dir, "directory"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	register(t, Library{Name: "compiled_in"})
-	for _, tt := range []struct {
-		name, path string
-		code       elog.SQLState
-		want       string
-	}{
-		{"x", "/a::/b", elog.InvalidName, `zero-length component in parameter "dynamic_library_path"`},
-		{"x", ":", elog.InvalidName, `zero-length component in parameter "dynamic_library_path"`},
-		{"x", "a", elog.InvalidName, `component in parameter "dynamic_library_path" is not an absolute path`},
-		{"x", "$dir", elog.InvalidName, `invalid macro name in path: $dir`},
-		{"$libdirx/y", "$libdir", elog.InvalidName, `invalid macro name in path: $libdirx/y`},
-		{"x", "$libdir", elog.UndefinedFile, `could not access file "x": No such file or directory`},
-		{"x", "", elog.UndefinedFile, `could not access file "x": No such file or directory`},
-		{"compiled_in", dir, elog.UndefinedFile, `could not access file "compiled_in": No such file or directory`},
-		{"/no/such", "$libdir", elog.UndefinedFile, `could not access file "/no/such": No such file or directory`},
-		{"$libdir/no", "$libdir", elog.UndefinedFile, `could not access file "$libdir/no": No such file or directory`},
-		{filepath.Join(dir, "directory"), "", elog.UndefinedFile, `could not access file "` + dir + `/directory": Is a directory`},
-		{"found", dir, elog.InternalError, `could not load library "` + dir + `/found": it is not compiled into this host`},
-	} {
-		_, err := libraryPath{path: tt.path, libdir: "/nonexistent"}.find(tt.name)
-		var report *elog.ErrorData
-		if !errors.As(err, &report) || report.Code != tt.code || report.Message != tt.want {
-			t.Errorf("%q on %q: got %v (%s)", tt.name, tt.path, err, elog.CodeOf(err))
-		}
-	}
-	for _, tt := range [][2]string{{"compiled_in", "$libdir"}, {"compiled_in", "/nonexistent:$libdir"}, {"$libdir/compiled_in", ""}} {
-		if lib, err := (libraryPath{path: tt[1], libdir: "/nonexistent"}).find(tt[0]); err != nil || lib.Name != "compiled_in" {
-			t.Errorf("%q on %q: got %q, %v", tt[0], tt[1], lib.Name, err)
-		}
-	}
 }
 
 func TestFunctionLookupErrorsOfSPEC12(t *testing.T) {
@@ -112,6 +71,7 @@ func TestInitRunsOncePerProcess(t *testing.T) {
 	runs := 0
 	register(t, Library{Name: "once", Init: func(*Init) error { runs++; return nil }})
 	l, log := testLoader(t, nil)
+	l.asked = handshake.Library{Name: "$libdir/once", CompiledIn: "once"}
 	for _, name := range []string{"once", "once", "$libdir/once"} {
 		if _, err := l.load(name); err != nil {
 			t.Fatal(err)

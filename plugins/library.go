@@ -43,6 +43,8 @@ var registry struct {
 	sync.RWMutex
 	libraries map[string]Library
 	auxiliary map[string]MainFunc
+	program   string // the library that this program is, if it was given to Main
+	magic     string
 }
 
 // Register makes a library part of this program, so that it is found by name.
@@ -56,7 +58,7 @@ func Register(l Library) {
 	switch {
 	case l.Name == "":
 		panic("plugins: a library needs a name")
-	case l.Name == internalLibrary:
+	case l.Name == InternalLibrary:
 		panic(`plugins: the library name "postgres" is reserved for internal entry points`)
 	case taken:
 		panic(fmt.Sprintf("plugins: library %q is registered twice", l.Name))
@@ -94,6 +96,14 @@ func Libraries() []string {
 	registry.RLock()
 	defer registry.RUnlock()
 	return slices.Sorted(maps.Keys(registry.libraries))
+}
+
+// programLibrary returns the library that this program is.
+func programLibrary() (Library, bool) {
+	registry.RLock()
+	defer registry.RUnlock()
+	l, ok := registry.libraries[registry.program]
+	return l, ok
 }
 
 func registeredLibrary(name string) (Library, bool) {

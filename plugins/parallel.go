@@ -29,13 +29,32 @@ func ParallelWorkerNumber(w BackgroundWorker) int32 {
 	return int32(binary.LittleEndian.Uint32(w.Extra[:]))
 }
 
+// parallelEntryPoint returns the names ParallelExtra was given.
+func parallelEntryPoint(w BackgroundWorker) (library, function string) {
+	first, rest, _ := bytes.Cut(w.Extra[4:], []byte{0})
+	second, _, _ := bytes.Cut(rest, []byte{0})
+	return string(first), string(second)
+}
+
+// EntryLibrary returns the name of the library that has the worker's main
+// function: LibraryName, except for parallel workers, which name the internal
+// library "postgres" there and theirs in Extra.
+func (w *BackgroundWorker) EntryLibrary() string {
+	if w.LibraryName != InternalLibrary || w.FunctionName != parallelMain {
+		return w.LibraryName
+	}
+	library, _ := parallelEntryPoint(*w)
+	return library
+}
+
+// parallelMain is the name of the entry point of parallel workers.
+const parallelMain = "ParallelWorkerMain"
+
 // parallelWorkerMain is the internal entry point of parallel workers: it looks
 // up the real one, by the names that Extra holds, and runs it. Mirrors
 // ParallelWorkerMain, whose names come from a shared memory segment instead.
 func parallelWorkerMain(ctx context.Context, w *Worker) error {
-	library, rest, _ := bytes.Cut(w.entry.Extra[4:], []byte{0})
-	function, _, _ := bytes.Cut(rest, []byte{0})
-	entry, err := w.loader.lookupFunction(string(library), string(function))
+	entry, err := w.loader.lookupFunction(parallelEntryPoint(w.entry))
 	if err != nil {
 		return err
 	}

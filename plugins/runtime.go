@@ -8,10 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/pgexthost/pgexthost/internal/failpoint"
-	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
@@ -244,31 +241,4 @@ func (w *Worker) leaveSharedMemory() bool {
 	case <-time.After(criticalLimit):
 		return false
 	}
-}
-
-// runPreload runs Init of every library and sends what they have registered to
-// the postmaster.
-func (c *child) runPreload(names []string) {
-	_ = c.worker.HandleSignal(unix.SIGTERM, func(w *Worker) { w.exit(1) }) // no main could notice its context
-	c.worker.UnblockSignals()
-	store := c.worker.settings.store
-	r := &registrations{limit: store.Int(settings.MaxWorkerProcesses), checkOnly: c.startup.CheckOnly}
-	c.loader.preload = r
-	result := handshake.PreloadResult{}
-	if err := c.loader.preloadAll(names); err != nil {
-		result.Error = elog.AsErrorData(err, elog.Fatal)
-		result.Error.Cause = nil // for this process only
-	}
-	for i := range r.workers {
-		result.Workers = append(result.Workers, r.workers[i].Descriptor())
-	}
-	result.Settings, result.Reserved, result.Reports = r.definitions, r.reserved, r.reports
-	result.Refused = r.refused
-	failpoint.Here(failpoint.ResultSending)
-	if err := handshake.Write(c.socket, result); err != nil {
-		c.worker.Logf(elog.Log, "could not report to the postmaster: %v", err)
-		c.worker.exit(1)
-	}
-	failpoint.Here(failpoint.ResultSent)
-	c.worker.exit(0)
 }

@@ -14,6 +14,15 @@ const ProtocolVersion = 1
 // are executables of their own: the magic block's version.
 const ABIVersion = 1
 
+// Module is the path of this module, which the build information of every
+// library that is an executable names.
+const Module = "github.com/pgexthost/pgexthost"
+
+// MagicBlock is in every executable whose main function can reach plugins.Main,
+// and in no other, so that a host can tell without running it. Package library
+// looks for it. Mirrors PG_MODULE_MAGIC.
+const MagicBlock = "pgexthost magic block: protocol " + string(rune('0'+ProtocolVersion)) + ", plugin interface " + string(rune('0'+ABIVersion)) + "."
+
 // EnvChild marks a process as a child of a host. The child removes it from its
 // environment at once, so that its own children are none.
 const EnvChild = "PGEXTHOST_CHILD"
@@ -40,10 +49,20 @@ type Startup struct {
 	Worker     *shmem.Descriptor // the postmaster's private copy of the worker's entry, or nil
 	Slot       int               // of that worker
 	Generation uint64            // of the slot
-	Preload    []string          // shared_preload_libraries, split
+	Preload    []string          // the libraries to initialize first, as parts of the program
+	Library    *Library          // what the worker's or the preload child's library is, or nil
 	Settings   []guc.Item        // what differs from the defaults, as the postmaster has it
 	ConfigFile string            // the file to read again on SIGHUP
 	CheckOnly  bool              // of a preload child: report what there is to log, and don't log it
+	Registered int               // of a preload child: how many workers other libraries have registered
+}
+
+// Library is what the host has found under a library's name.
+type Library struct {
+	Name       string          // as it was asked for
+	CompiledIn string          // its name within the host, if it is a part of it
+	File       string          // the executable, if it is one: the child is running it
+	Error      *elog.ErrorData // why it can't be loaded, if it can't
 }
 
 // Hello is the child's answer: what it was built with, or why it can't go on.
@@ -58,12 +77,15 @@ type Hello struct {
 // PreloadResult is what a preload child brings back from running _PG_init of
 // every library. Nothing in it is trusted.
 type PreloadResult struct {
-	Workers  []shmem.Descriptor // in order of registration
-	Settings []guc.Definition
-	Reserved []string // prefixes of MarkGUCPrefixReserved
-	Error    *elog.ErrorData
-	Refused  []Refusal         // registrations that were refused
-	Reports  []*elog.ErrorData // with CheckOnly: what is wrong with settings and registrations
+	Workers   []shmem.Descriptor // in order of registration
+	Settings  []guc.Definition
+	Reserved  []string          // prefixes of MarkGUCPrefixReserved
+	Error     *elog.ErrorData   // the library was not found, or its Init returned this
+	Panic     *elog.ErrorData   // its Init panicked with this
+	Library   string            // what it calls itself
+	Functions []string          // that workers can start in
+	Refused   []Refusal         // registrations that were refused
+	Reports   []*elog.ErrorData // with CheckOnly: what is wrong with settings and registrations
 }
 
 // Refusal is a static worker that was not registered, and why.

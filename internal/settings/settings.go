@@ -24,6 +24,7 @@ const (
 	ExternalPidFile    = "external_pid_file"
 	LauncherDatabases  = "launcher_databases"
 	LauncherHistory    = "launcher_history"
+	LibraryInitTimeout = "library_init_timeout"
 	LogDestination     = "log_destination"
 	LogLinePrefix      = "log_line_prefix"
 	LogMinMessages     = "log_min_messages"
@@ -93,6 +94,10 @@ func hostDefinitions() []guc.Definition {
 		{
 			Name: ExternalPidFile, Type: guc.TypeString, Context: guc.Postmaster, Default: "",
 			ShortDesc: "A file to write the postmaster's process id to, beside postmaster.pid.",
+		},
+		{
+			Name: LibraryInitTimeout, Type: guc.TypeInt, Context: guc.Sighup, Unit: guc.UnitMS, Default: "30s", Max: math.MaxInt32,
+			ShortDesc: "How long the host waits for the Init of a library before it goes on without it; 0 is for ever.",
 		},
 		{
 			Name: LogDestination, Type: guc.TypeString, Context: guc.Sighup, Default: "stderr", Flags: guc.FlagListInput,
