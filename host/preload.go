@@ -98,8 +98,8 @@ func (h *host) awaitPreload(name string) (*preload, error) {
 	for {
 		select {
 		case ev := <-h.events:
-			if result, err, over := w.event(ev); over {
-				return result, err
+			if w.event(ev) {
+				return w.result, w.err
 			}
 		case <-w.tooLate:
 			w.abort(leaveOut(name, elog.New(elog.Warning, elog.InternalError, "its Init has not returned within %s", limit).
@@ -129,6 +129,9 @@ type preloadWait struct {
 	library handshake.Library
 	got     *preloaded
 	stop    error // why the child was put an end to
+
+	result *preload
+	err    error
 }
 
 func (w *preloadWait) abort(why error) {
@@ -138,14 +141,16 @@ func (w *preloadWait) abort(why error) {
 	}
 }
 
-// event takes one event, and reports whether it was the last.
-func (w *preloadWait) event(ev any) (result *preload, err error, over bool) { //nolint:staticcheck // err belongs to result
+// event takes one event, and reports whether it was the last: then there is
+// a result, or an error.
+func (w *preloadWait) event(ev any) (over bool) {
 	h := w.host
 	switch ev := ev.(type) {
 	case started:
 		p := h.children.born(ev)
 		if p == nil {
-			return nil, fatal(elog.SystemError, ev.result.err, "could not fork preload process: %v", ev.result.err), true
+			w.err = fatal(elog.SystemError, ev.result.err, "could not fork preload process: %v", ev.result.err)
+			return true
 		}
 		w.library = *ev.result.library
 		go h.readPreload(p.socket, ev.startup)
@@ -160,15 +165,15 @@ func (w *preloadWait) event(ev any) (result *preload, err error, over bool) { //
 	case exited:
 		end, ok := h.children.buried(ev.child)
 		if !ok {
-			return nil, nil, false
+			return false
 		}
 		if w.got == nil { // its last words may still be on their way
 			w.got = h.lastWords()
 		}
-		result, err = w.judge(end)
-		return result, err, true
+		w.result, w.err = w.judge(end)
+		return true
 	}
-	return nil, nil, false
+	return false
 }
 
 // lastWords waits for the reader of the preload child's socket, which ends by

@@ -21,7 +21,7 @@ func build(t *testing.T, pkg string, flags ...string) []byte {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "built")
 	args := append([]string{"build", "-o", file}, flags...)
-	cmd := exec.Command("go", append(args, handshake.Module+"/"+pkg)...) //nolint:gosec // the go tool, with our arguments
+	cmd := exec.Command("go", append(args, handshake.Module+"/"+pkg)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
