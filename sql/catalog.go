@@ -1,11 +1,10 @@
 package sql
 
 import (
+	"cmp"
 	"embed"
-	"errors"
 	"io/fs"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -15,121 +14,133 @@ import (
 // on which all others depend.
 const SchemaExtension = "pgexthost"
 
-//go:embed scripts/*.sql
+//go:embed scripts
 var embedded embed.FS
+
+// Catalog is what extensions there are: directories of scripts and control files,
+// searched in order. What the first of them that has an extension has of it, is all
+// there is of it. It reads the directories anew at each call.
+type Catalog struct {
+	schema  source // where SchemaExtension is: the launcher can serve no other
+	sources []source
+}
 
 // Scripts returns the catalog of the scripts that this program has.
 func Scripts() Catalog {
-	scripts, err := fs.Sub(embedded, "scripts")
-	if err != nil {
-		panic(err) // the name is a constant
-	}
-	return Catalog{scripts}
+	own := ownSource()
+	return Catalog{own, []source{own}}
 }
 
-// Catalog is a directory of scripts.
-type Catalog struct{ scripts fs.FS }
-
-// NewCatalog returns the catalog of a directory of scripts.
-func NewCatalog(scripts fs.FS) Catalog { return Catalog{scripts} }
-
-// Names returns the names of the extensions, in alphabetical order.
-func (c Catalog) Names() []string {
-	var names []string
-	for _, s := range c.list() {
-		if s.from == "" && !slices.Contains(names, s.name) {
-			names = append(names, s.name)
-		}
-	}
-	slices.Sort(names)
-	return names
+// NewCatalog returns the catalog of one directory of scripts.
+func NewCatalog(scripts fs.FS) Catalog {
+	s := source{files: scripts}
+	return Catalog{s, []source{s}}
 }
 
-// Latest returns the highest version of an extension that can be installed, or "".
-func (c Catalog) Latest(name string) string {
-	latest := ""
-	for _, s := range c.list() {
-		if s.name == name && compareVersions(s.to, latest) > 0 {
-			latest = s.to
-		}
-	}
-	return latest
+// Available is an extension that there is.
+type Available struct {
+	Name     string
+	Version  string // the one that is installed, or upgraded to; empty if there is no script
+	Comment  string
+	Location string // "$system", or its directory. Mirrors pg_available_extensions.location
 }
 
-// script is a file that leads from one version to another; from none if it
-// installs.
-type script struct{ file, name, from, to string }
-
-func (c Catalog) list() []script {
-	files, err := fs.Glob(c.scripts, "*--*.sql")
-	if err != nil {
-		panic(err) // the pattern is a constant
-	}
-	var all []script
-	for _, file := range files {
-		words := strings.Split(strings.TrimSuffix(file, ".sql"), "--")
-		switch {
-		case len(words) == 2 && words[1] != "drop":
-			all = append(all, script{file, words[0], "", words[1]})
-		case len(words) == 3:
-			all = append(all, script{file, words[0], words[1], words[2]})
+// Available returns the extensions that there are, in alphabetical order. Errors
+// are *elog.ErrorData: a directory that can't be read, a control file that is
+// wrong. A directory that does not exist is no error.
+func (c Catalog) Available() ([]Available, error) {
+	var all []Available
+	known := make(map[string]bool)
+	add := func(s source, name string) error {
+		e, err := s.find(name)
+		if err != nil || e == nil || known[name] {
+			return err
 		}
+		known[name] = true
+		all = append(all, Available{name, e.version(), e.control.comment, s.location()})
+		return nil
 	}
-	return all
-}
-
-// path returns the fewest scripts that lead from a version, or from none, to
-// another; nil if none do. Mirrors identify_update_path and find_install_path.
-func (c Catalog) path(name, from, to string) []script {
-	all := c.list()
-	reached := map[string][]script{from: {}}
-	for frontier := []string{from}; len(frontier) > 0; frontier = frontier[1:] {
-		at := frontier[0]
-		if at == to {
-			return reached[at]
+	if err := add(c.schema, SchemaExtension); err != nil {
+		return nil, err
+	}
+	for _, s := range c.sources {
+		names, err := s.names()
+		if err != nil {
+			return nil, err
 		}
-		for _, s := range all {
-			if _, known := reached[s.to]; s.name == name && s.from == at && !known {
-				reached[s.to] = append(slices.Clone(reached[at]), s)
-				frontier = append(frontier, s.to)
+		for _, name := range names {
+			if name == SchemaExtension {
+				continue
+			}
+			if err := add(s, name); err != nil {
+				return nil, err
 			}
 		}
 	}
-	return nil
+	slices.SortFunc(all, func(a, b Available) int { return cmp.Compare(a.Name, b.Name) })
+	return all, nil
 }
 
-// read returns the text of a script for a schema.
-func (c Catalog) read(file, schema string) (string, error) {
-	text, err := fs.ReadFile(c.scripts, file)
+// Version returns the version of an extension that is installed, or upgraded to.
+// Errors are *elog.ErrorData: 22023 for what can be no name, 0A000 if there is no
+// such extension, or those of [Catalog.Available].
+func (c Catalog) Version(name string) (string, error) {
+	e, err := c.find(name)
 	if err != nil {
-		return "", elog.New(elog.Error, elog.FileAccessCode(err), "could not read script \"%s\"", file).WithCause(err)
+		return "", err
 	}
-	return strings.ReplaceAll(string(text), "@extschema@", quoteIdentifier(schema)), nil
+	return e.version(), nil
 }
 
-// has reports whether there is such a file.
-func (c Catalog) has(file string) bool {
-	_, err := fs.Stat(c.scripts, file)
-	return !errors.Is(err, fs.ErrNotExist)
-}
-
-// compareVersions compares dotted numbers; what is none counts as 0.
-func compareVersions(a, b string) int {
-	x, y := strings.Split(a, "."), strings.Split(b, ".")
-	for i := range max(len(x), len(y)) {
-		if d := versionPart(x, i) - versionPart(y, i); d != 0 {
-			return d
+// find returns an extension.
+func (c Catalog) find(name string) (*extension, error) {
+	if err := checkExtensionName(name); err != nil {
+		return nil, err
+	}
+	sources := c.sources
+	if name == SchemaExtension {
+		sources = []source{c.schema}
+	}
+	for _, s := range sources {
+		if e, err := s.find(name); err != nil || e != nil {
+			return e, err
 		}
 	}
-	return 0
-}
-
-func versionPart(parts []string, i int) int {
-	if i >= len(parts) {
-		return 0
+	looked := make([]string, len(sources))
+	for i, s := range sources {
+		looked[i] = s.described()
 	}
-	n, _ := strconv.Atoi(parts[i])
-	return n
+	return nil, elog.New(elog.Error, elog.FeatureNotSupported, "extension \"%s\" is not available", name).
+		WithDetail("There is neither \"%s.control\" nor \"%s--VERSION.sql\" in %s.", name, name, strings.Join(looked, ", ")).
+		WithHint("\"pgexthost extension list\" shows those that are. Those of plugins are looked for where extension_control_path says.")
 }
 
-func quoteIdentifier(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+// extension is what a source has of an extension.
+type extension struct {
+	name    string
+	source  source
+	control control
+	scripts []script
+}
+
+// version returns the version to install or upgrade to: what the control file
+// says, or else the highest.
+func (e *extension) version() string {
+	highest := e.control.defaultVersion
+	for _, s := range e.scripts {
+		if e.control.defaultVersion == "" && (highest == "" || compareVersions(s.to, highest) > 0) {
+			highest = s.to
+		}
+	}
+	return highest
+}
+
+// requires are the extensions that have to be there before. SchemaExtension is
+// what records them all.
+func (e *extension) requires() []string {
+	all := append([]string{}, e.control.requires...) // never nil, which would be NULL
+	if e.name != SchemaExtension && !slices.Contains(all, SchemaExtension) {
+		all = slices.Insert(all, 0, SchemaExtension)
+	}
+	return all
+}

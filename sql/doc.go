@@ -13,11 +13,14 @@
 //
 // # Scripts
 //
-// The files have the names that PostgreSQL gives those of extensions:
-// NAME--VERSION.sql installs, NAME--FROM--TO.sql upgrades, NAME--drop.sql drops;
-// @extschema@ stands for the schema. They are not extensions of the server, since
-// nobody puts files on a managed one: what is installed is recorded in
-// pgexthost.extension, and pg_dump dumps it like all the rest.
+// The files have the names that PostgreSQL gives those of extensions, and are found
+// by PostgreSQL 18's rules for extension_control_path ([OpenCatalog]): NAME.control
+// describes an extension, NAME--VERSION.sql installs it, NAME--FROM--TO.sql
+// upgrades it. NAME--drop.sql drops it, since the server does not know what is its.
+// @extschema@ and its like stand for what they stand for there. They are not
+// extensions of the server, since nobody puts files on a managed one: what is
+// installed is recorded in pgexthost.extension, and pg_dump dumps it like all the
+// rest.
 //
 // # Invariants
 //
@@ -25,7 +28,10 @@
 //     a database at a time.
 //   - Scripts need no more rights than the database's owner has.
 //   - PUBLIC may do nothing. Functions with the owner's rights have a fixed
-//     search_path, and so have the scripts while they run.
+//     search_path, and so have our scripts while they run; those of plugins have
+//     PostgreSQL's, which begins with their schema.
+//   - Schema pgexthost is the program's own, wherever else there are files of that
+//     name.
 //   - A script that was released never changes.
 //   - Nothing is dropped on which something depends that is not ours.
 package sql

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/jackc/pgx/v5"
@@ -12,6 +13,7 @@ import (
 // SQLSTATEs that only extensions need.
 const (
 	duplicateObject      elog.SQLState = "42710"
+	invalidSchemaName    elog.SQLState = "3F000"
 	duplicateSchema      elog.SQLState = "42P06"
 	dependentObjectsLeft elog.SQLState = "2BP01"
 	objectInUse          elog.SQLState = "55006"
@@ -24,75 +26,108 @@ const (
 	extensionLock = 2
 )
 
-// Install installs the latest version of an extension in the session's database,
-// and returns it. The schema is ignored for SchemaExtension, which has its own.
+// Install installs an extension in the session's database, in the version that its
+// control file names, or else the latest, and returns that. An empty schema is the
+// one that the control file names, or else public; SchemaExtension has its own.
 //
-// Errors are *elog.ErrorData, the server's own included: 42704 if there is no such
-// extension, or the one that it needs is not installed; 42710 if it is installed
-// already; 42P06 if there is a schema pgexthost that is not ours; 42501 if the
-// session's user may not create one.
+// Errors are *elog.ErrorData, the server's own included, which say where in which
+// script: those of [Catalog.Version]; 22023 if no script leads to the version;
+// 42704 if an extension that it needs is not installed; 42710 if it is installed
+// already; 3F000 if there is no such schema; 42P06 if there is a schema pgexthost
+// that is not ours; 42501 if the session's user may not create something.
 func (c Catalog) Install(ctx context.Context, conn *connect.Conn, name, schema string) (version string, err error) {
-	version = c.Latest(name)
-	if version == "" {
-		return "", unavailable(name)
+	e, err := c.find(name)
+	if err != nil {
+		return "", err
 	}
-	if name == SchemaExtension {
-		schema = SchemaExtension
+	path, err := e.installPath()
+	if err != nil {
+		return "", err
 	}
+	if schema, err = e.schema(schema); err != nil {
+		return "", err
+	}
+	version = e.version()
 	return version, c.change(ctx, conn, func(ctx context.Context, t transaction) error {
 		if err := t.checkAbsent(ctx, name); err != nil {
 			return err
 		}
-		if err := t.run(ctx, c, c.path(name, "", version), schema); err != nil {
+		if err := t.run(ctx, e, path, schema); err != nil {
 			return err
 		}
-		if _, err := t.tx.Exec(ctx, "INSERT INTO pgexthost.extension (name, version, schema) VALUES ($1, $2, $3)", name, version, schema); err != nil {
+		if _, err := t.tx.Exec(ctx, "INSERT INTO pgexthost.extension (name, version, schema, requires) VALUES ($1, $2, $3, $4)",
+			name, version, schema, e.requires()); err != nil {
 			return err
 		}
-		return t.grant(ctx, c, name)
+		return t.grant(ctx, e)
 	})
 }
 
-// Upgrade brings an installed extension to the latest version. It grants the
-// rights again even if that is installed already. Errors are as Install's, and
-// 22023 if no script leads there, as with a version later than the latest that is
-// known here.
-func (c Catalog) Upgrade(ctx context.Context, conn *connect.Conn, name string) (from, to string, err error) {
-	to = c.Latest(name)
-	if to == "" {
-		return "", "", unavailable(name)
+// schema returns where the extension is to be installed. Mirrors the part of
+// CreateExtensionInternal about it.
+func (e *extension) schema(wanted string) (string, error) {
+	fixed := e.control.schema
+	if e.name == SchemaExtension {
+		return SchemaExtension, nil // whatever is asked for
 	}
+	switch {
+	case fixed == "":
+		return cmp.Or(wanted, "public"), nil
+	case wanted != "" && wanted != fixed:
+		return "", elog.New(elog.Error, elog.FeatureNotSupported, "extension \"%s\" must be installed in schema \"%s\"", e.name, fixed)
+	}
+	return fixed, nil
+}
+
+// Upgrade brings an installed extension to the version that Install would install.
+// That of SchemaExtension grants the rights again even if that is installed
+// already. Errors are as Install's, and 22023 if no script leads there, as with a
+// version later than the one that is known here.
+func (c Catalog) Upgrade(ctx context.Context, conn *connect.Conn, name string) (from, to string, err error) {
+	e, err := c.find(name)
+	if err != nil {
+		return "", "", err
+	}
+	to = e.version()
 	return from, to, c.change(ctx, conn, func(ctx context.Context, t transaction) error {
 		installed, err := t.require(ctx, name)
 		if err != nil {
 			return err
 		}
 		from = installed.Version
-		path := c.path(name, from, to)
-		if path == nil || compareVersions(from, to) > 0 {
-			return elog.New(elog.Error, elog.InvalidParameterValue, "extension \"%s\" has no update path from version \"%s\" to version \"%s\"", name, from, to).
-				WithHint("Use a pgexthost that knows version \"%s\".", from)
-		}
-		if err := t.run(ctx, c, path, installed.Schema); err != nil {
+		path, err := e.upgradePath(from)
+		if err != nil {
 			return err
 		}
-		if _, err := t.tx.Exec(ctx, "UPDATE pgexthost.extension SET version = $2 WHERE name = $1", name, to); err != nil {
+		if err := t.run(ctx, e, path, installed.Schema); err != nil {
 			return err
 		}
-		return t.grant(ctx, c, name)
+		if _, err := t.tx.Exec(ctx, "UPDATE pgexthost.extension SET version = $2, requires = $3 WHERE name = $1", name, to, e.requires()); err != nil {
+			return err
+		}
+		return t.grant(ctx, e)
 	})
 }
 
 // Drop removes an installed extension. It is refused with 55006 while requests of
-// the database are pending or started, and with 2BP01 while anything depends on it
-// that is not its own.
+// the database are pending or started, with 2BP01 while anything depends on it
+// that is not its own, and with 0A000 if there is no script for it.
 func (c Catalog) Drop(ctx context.Context, conn *connect.Conn, name string) error {
-	if c.Latest(name) == "" {
-		return unavailable(name)
+	e, err := c.find(name)
+	if err != nil {
+		return err
+	}
+	file := name + "--" + dropWord + ".sql"
+	if !e.source.has(file) {
+		return elog.New(elog.Error, elog.FeatureNotSupported, "extension \"%s\" cannot be dropped", name).
+			WithDetail("There is no file \"%s\".", e.source.path(file))
 	}
 	return c.change(ctx, conn, func(ctx context.Context, t transaction) error {
 		installed, err := t.require(ctx, name)
 		if err != nil {
+			return err
+		}
+		if err := t.checkNotRequired(ctx, name); err != nil {
 			return err
 		}
 		if name == SchemaExtension {
@@ -102,7 +137,7 @@ func (c Catalog) Drop(ctx context.Context, conn *connect.Conn, name string) erro
 		} else if _, err := t.tx.Exec(ctx, "DELETE FROM pgexthost.extension WHERE name = $1", name); err != nil {
 			return err
 		}
-		return t.runFile(ctx, c, name+"--drop.sql", installed.Schema)
+		return t.run(ctx, e, []script{{file: file, name: name}}, installed.Schema)
 	})
 }
 
@@ -131,18 +166,15 @@ func MissingRoles(ctx context.Context, conn *connect.Conn) ([]string, error) {
 	return missing, describe(conn, err)
 }
 
-func unavailable(name string) *elog.ErrorData {
-	return elog.New(elog.Error, elog.UndefinedObject, "extension \"%s\" is not available", name).
-		WithHint("\"pgexthost extension list\" shows those that are.")
-}
+// ownSettings are those of the transaction, and of the scripts that are part of the
+// program.
+const ownSettings = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL check_function_bodies = on; SET LOCAL standard_conforming_strings = on"
 
 // change runs one of the operations, alone in the database.
 func (c Catalog) change(ctx context.Context, conn *connect.Conn, do func(ctx context.Context, t transaction) error) error {
 	err := conn.InTransactionWith(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(ctx context.Context, tx pgx.Tx) error {
 		t := transaction{tx}
-		// The path is for whatever is in the scripts; client_min_messages, for their
-		// notices, which nobody reads.
-		if err := t.exec(ctx, "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL check_function_bodies = on"); err != nil {
+		if err := t.exec(ctx, ownSettings); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1, $2)", lockClass, extensionLock); err != nil {

@@ -26,8 +26,8 @@ func install(t *testing.T, conn *connect.Conn, names ...string) {
 	for _, name := range names {
 		version, err := sql.Scripts().Install(within(t), conn, name, "public")
 		check(t, err)
-		if version != sql.Scripts().Latest(name) {
-			t.Errorf("installed version %s of %s", version, name)
+		if want, err := sql.Scripts().Version(name); err != nil || version != want {
+			t.Errorf("installed version %s of %s, want %s, %v", version, name, want, err)
 		}
 	}
 }
@@ -66,7 +66,7 @@ func TestWhatCannotBeInstalledIsRefusedWithPostgreSQLsWords(t *testing.T) {
 		}
 	}
 	try := func(name string) error { _, err := sql.Scripts().Install(within(t), conn, name, "public"); return err }
-	refused(try("nope"), "42704", `extension "nope" is not available`)
+	refused(try("nope"), "0A000", `extension "nope" is not available`)
 	refused(try("worker_spi"), "42704", `required extension "pgexthost" is not installed`)
 	refused(sql.Scripts().Drop(within(t), conn, "pgexthost"), "42704", `extension "pgexthost" is not installed`)
 	exec(t, conn, "CREATE SCHEMA pgexthost")

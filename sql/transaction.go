@@ -3,6 +3,7 @@ package sql
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,31 +19,14 @@ func (t transaction) exec(ctx context.Context, script string) error {
 	return err
 }
 
-func (t transaction) runFile(ctx context.Context, c Catalog, file, schema string) error {
-	text, err := c.read(file, schema)
-	if err != nil {
-		return err
-	}
-	return t.exec(ctx, text)
-}
-
-func (t transaction) run(ctx context.Context, c Catalog, path []script, schema string) error {
-	for _, s := range path {
-		if err := t.runFile(ctx, c, s.file, schema); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // grant gives the roles their rights. Those of other extensions than the schema
 // are in their own scripts.
-func (t transaction) grant(ctx context.Context, c Catalog, name string) error {
+func (t transaction) grant(ctx context.Context, e *extension) error {
 	const file = "rights.sql"
-	if name != SchemaExtension || !c.has(file) {
+	if e.name != SchemaExtension || !e.source.has(file) {
 		return nil
 	}
-	return t.runFile(ctx, c, file, SchemaExtension)
+	return t.run(ctx, e, []script{{file: file, name: e.name}}, SchemaExtension)
 }
 
 // querier is a session or a transaction.
@@ -114,7 +98,8 @@ func (t transaction) require(ctx context.Context, name string) (*Installed, erro
 	return found, err
 }
 
-// checkAbsent refuses to install what is there, and without what it needs.
+// checkAbsent refuses to install what is there, and what would need schema
+// pgexthost without it.
 func (t transaction) checkAbsent(ctx context.Context, name string) error {
 	found, err := t.find(ctx, name)
 	switch {
@@ -132,10 +117,28 @@ func (t transaction) checkAbsent(ctx context.Context, name string) error {
 		return elog.New(elog.Error, duplicateSchema, "schema \"%s\" already exists", SchemaExtension).
 			WithDetail("It is not one that pgexthost has made.").WithHint("Rename or drop it.")
 	case name != SchemaExtension && !ours:
-		return elog.New(elog.Error, elog.UndefinedObject, "required extension \"%s\" is not installed", SchemaExtension).
-			WithHint("Use \"pgexthost extension install %s\" first.", SchemaExtension)
+		return missingRequirement(SchemaExtension)
 	}
 	return nil
+}
+
+func missingRequirement(name string) *elog.ErrorData {
+	return elog.New(elog.Error, elog.UndefinedObject, "required extension \"%s\" is not installed", name).
+		WithHint("Use \"pgexthost extension install %s\" first.", name)
+}
+
+// checkNotRequired refuses to drop what other extensions need.
+func (t transaction) checkNotRequired(ctx context.Context, name string) error {
+	rows, err := t.tx.Query(ctx, "SELECT name FROM pgexthost.extension WHERE $1 = ANY (requires) ORDER BY name", name)
+	if err != nil {
+		return err
+	}
+	others, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(others) == 0 {
+		return err
+	}
+	return elog.New(elog.Error, dependentObjectsLeft, "cannot drop extension \"%s\" because other extensions depend on it", name).
+		WithDetail("Those are: %s.", strings.Join(others, ", ")).WithHint("Drop them first.")
 }
 
 // checkUnused refuses to drop the schema while it is in use.
@@ -144,15 +147,12 @@ func (t transaction) checkUnused(ctx context.Context) error {
 	if err := t.exec(ctx, "LOCK TABLE pgexthost.worker, pgexthost.request IN ACCESS EXCLUSIVE MODE"); err != nil {
 		return err
 	}
-	var live, declared, others int
+	var live, declared int
 	err := t.tx.QueryRow(ctx, `SELECT (SELECT count(*) FROM pgexthost.request WHERE state IN ('pending', 'started')),
-		(SELECT count(*) FROM pgexthost.worker), (SELECT count(*) FROM pgexthost.extension WHERE name <> $1)`, SchemaExtension).Scan(&live, &declared, &others)
+		(SELECT count(*) FROM pgexthost.worker)`).Scan(&live, &declared)
 	switch {
 	case err != nil:
 		return err
-	case others > 0:
-		return elog.New(elog.Error, dependentObjectsLeft, "cannot drop extension \"%s\" because other extensions depend on it", SchemaExtension).
-			WithHint("Drop those first, which \"pgexthost extension list\" shows.")
 	case live+declared > 0:
 		return elog.New(elog.Error, objectInUse, "cannot drop extension \"%s\" because workers run", SchemaExtension).
 			WithDetail("Requests that are pending or started: %d. Rows of pgexthost.worker: %d.", live, declared).

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -30,6 +31,11 @@ Installs SQL functions into a database of the host's server, with plain SQL, as
 the user of server_conninfo. "pgexthost" is the schema of that name, from which
 any connection launches, sees and stops workers; the others need it. The host need
 not run. Each has a --help of its own.
+
+The scripts of plugins (NAME.control, NAME--VERSION.sql, NAME--FROM--TO.sql,
+NAME--drop.sql) are looked for in the subdirectory "extension" of each directory
+that extension_control_path names, in the configuration file or with
+-c extension_control_path=DIR:$system. The first that has an extension wins.
 `
 
 // runExtension is "pgexthost extension".
@@ -57,11 +63,12 @@ func runExtension(ctx context.Context, args []string) error {
 
 func runExtensionInstall(ctx context.Context, args []string) error {
 	e := newExtensionCommand("install", "NAME -D DIR -d DATABASE [--schema SCHEMA]",
-		"Installs the latest version of an extension into a database, whose owner the user\n"+
-			"of server_conninfo should be. It takes effect as a whole, or not at all.")
-	schema := e.flags.String("schema", "public", "the `SCHEMA` of its functions; pgexthost has its own")
-	return e.runNamed(ctx, args, func(ctx context.Context, conn *connect.Conn, name string) error {
-		version, err := sql.Scripts().Install(ctx, conn, name, *schema)
+		"Installs an extension into a database, whose owner the user of server_conninfo\n"+
+			"should be: in the version that its control file names, or else the latest. It takes\n"+
+			"effect as a whole, or not at all.")
+	schema := e.flags.String("schema", "", "the `SCHEMA` of its functions (default: what its control file names, or else public)")
+	return e.runNamed(ctx, args, func(ctx context.Context, catalog sql.Catalog, conn *connect.Conn, name string) error {
+		version, err := catalog.Install(ctx, conn, name, *schema)
 		if err != nil {
 			return err
 		}
@@ -72,10 +79,10 @@ func runExtensionInstall(ctx context.Context, args []string) error {
 
 func runExtensionUpgrade(ctx context.Context, args []string) error {
 	e := newExtensionCommand("upgrade", "NAME -D DIR -d DATABASE",
-		"Brings an installed extension to the latest version, and grants the roles\n"+
-			"pgexthost_operator and pgexthost_reader their rights again. It takes effect as a\nwhole, or not at all.")
-	return e.runNamed(ctx, args, func(ctx context.Context, conn *connect.Conn, name string) error {
-		from, to, err := sql.Scripts().Upgrade(ctx, conn, name)
+		"Brings an installed extension to the version that would be installed. Of pgexthost,\n"+
+			"grants the roles pgexthost_operator and pgexthost_reader their rights again. It\ntakes effect as a whole, or not at all.")
+	return e.runNamed(ctx, args, func(ctx context.Context, catalog sql.Catalog, conn *connect.Conn, name string) error {
+		from, to, err := catalog.Upgrade(ctx, conn, name)
 		switch {
 		case err != nil:
 			return err
@@ -92,8 +99,8 @@ func runExtensionDrop(ctx context.Context, args []string) error {
 	e := newExtensionCommand("drop", "NAME -D DIR -d DATABASE",
 		"Drops an extension, with all it has recorded. It is refused while requests are\n"+
 			"pending or started, and while anything depends on it. Roles are left alone, since\nother databases may use them.")
-	return e.runNamed(ctx, args, func(ctx context.Context, conn *connect.Conn, name string) error {
-		if err := sql.Scripts().Drop(ctx, conn, name); err != nil {
+	return e.runNamed(ctx, args, func(ctx context.Context, catalog sql.Catalog, conn *connect.Conn, name string) error {
+		if err := catalog.Drop(ctx, conn, name); err != nil {
 			return err
 		}
 		fmt.Printf("dropped extension \"%s\" from database \"%s\"\n", name, conn.Database())
@@ -106,32 +113,37 @@ func runExtensionList(ctx context.Context, args []string) error {
 	if err := parse(e.flags, args); err != nil {
 		return err
 	}
-	return e.withSession(ctx, func(ctx context.Context, conn *connect.Conn) error {
-		installed, err := sql.Scripts().List(ctx, conn)
+	return e.withSession(ctx, func(ctx context.Context, catalog sql.Catalog, conn *connect.Conn) error {
+		available, err := catalog.Available()
 		if err != nil {
 			return err
 		}
-		return tabulateExtensions(os.Stdout, sql.Scripts(), installed)
+		installed, err := catalog.List(ctx, conn)
+		if err != nil {
+			return err
+		}
+		return tabulateExtensions(os.Stdout, available, installed)
 	})
 }
 
 // tabulateExtensions prints a line for each extension that is available, or
-// installed by a later pgexthost.
-func tabulateExtensions(w io.Writer, available sql.Catalog, installed []sql.Installed) error {
+// installed from scripts that are not.
+func tabulateExtensions(w io.Writer, available []sql.Available, installed []sql.Installed) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprint(table, "NAME\tAVAILABLE\tINSTALLED\tSCHEMA\n")
-	line := func(name string, i sql.Installed) {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", name, orDash(available.Latest(name)), orDash(i.Version), orDash(i.Schema))
+	fmt.Fprint(table, "NAME\tAVAILABLE\tINSTALLED\tSCHEMA\tLOCATION\tCOMMENT\n")
+	for _, i := range installed {
+		if !slices.ContainsFunc(available, func(a sql.Available) bool { return a.Name == i.Name }) {
+			available = append(available, sql.Available{Name: i.Name})
+		}
 	}
+	slices.SortFunc(available, func(a, b sql.Available) int { return strings.Compare(a.Name, b.Name) })
 	has := make(map[string]sql.Installed)
 	for _, i := range installed {
 		has[i.Name] = i
-		if available.Latest(i.Name) == "" {
-			line(i.Name, i)
-		}
 	}
-	for _, name := range available.Names() {
-		line(name, has[name])
+	for _, a := range available {
+		i := has[a.Name]
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", a.Name, orDash(a.Version), orDash(i.Version), orDash(i.Schema), orDash(a.Location), orDash(a.Comment))
 	}
 	return table.Flush()
 }
@@ -174,18 +186,21 @@ func newExtensionCommand(name, synopsis, text string) *extensionCommand {
 }
 
 // runNamed runs a subcommand that takes the name of an extension.
-func (e *extensionCommand) runNamed(ctx context.Context, args []string, do func(ctx context.Context, conn *connect.Conn, name string) error) error {
+func (e *extensionCommand) runNamed(ctx context.Context, args []string, do func(ctx context.Context, catalog sql.Catalog, conn *connect.Conn, name string) error) error {
 	if err := parseWithArguments(e.flags, args, 1); err != nil {
 		return err
 	}
 	if e.flags.NArg() == 0 {
 		return subcommandError(e.flags.Name(), "which extension? say its name, which \"pgexthost extension list\" shows")
 	}
-	return e.withSession(ctx, func(ctx context.Context, conn *connect.Conn) error { return do(ctx, conn, e.flags.Arg(0)) })
+	return e.withSession(ctx, func(ctx context.Context, catalog sql.Catalog, conn *connect.Conn) error {
+		return do(ctx, catalog, conn, e.flags.Arg(0))
+	})
 }
 
-// withSession opens a session with the database, as the host's user.
-func (e *extensionCommand) withSession(ctx context.Context, do func(ctx context.Context, conn *connect.Conn) error) error {
+// withSession opens a session with the database, as the host's user, and the
+// catalog of the extensions that there are.
+func (e *extensionCommand) withSession(ctx context.Context, do func(ctx context.Context, catalog sql.Catalog, conn *connect.Conn) error) error {
 	if err := requireDataDir(e.flags, e.dir); err != nil {
 		return err
 	}
@@ -196,11 +211,15 @@ func (e *extensionCommand) withSession(ctx context.Context, do func(ctx context.
 	if err := checkVisit(e.dir); err != nil {
 		return err
 	}
-	conninfo, err := configuredConninfo(e.dir, *e.settings)
+	store, err := configuredSettings(e.dir, *e.settings)
 	if err != nil {
 		return err
 	}
-	config, err := connect.ParseConninfo(conninfo)
+	catalog, err := sql.OpenCatalog(store.String(settings.ExtensionControlPath))
+	if err != nil {
+		return err
+	}
+	config, err := connect.ParseConninfo(store.String(settings.ServerConninfo))
 	if err != nil {
 		return err
 	}
@@ -212,17 +231,17 @@ func (e *extensionCommand) withSession(ctx context.Context, do func(ctx context.
 		return err
 	}
 	defer conn.HangUp(context.WithoutCancel(ctx))
-	return do(ctx, conn)
+	return do(ctx, catalog, conn)
 }
 
-// configuredConninfo returns server_conninfo as the files and options say. The
-// libraries, which have nothing to do with it, are left alone.
-func configuredConninfo(dir string, options []string) (string, error) {
+// configuredSettings returns the host's own settings as the files and options say.
+// The libraries, which have nothing to do with them, are left alone.
+func configuredSettings(dir string, options []string) (*guc.Store, error) {
 	conf := settings.ReadFiles(filepath.Join(dir, settings.ConfigFileName))
 	for _, text := range options {
 		item, err := guc.ParseOption(text)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		conf.Items = append(conf.Items, item)
 	}
@@ -233,10 +252,10 @@ func configuredConninfo(dir string, options []string) (string, error) {
 		problems, fatal = append(problems, report), fatal || report.Level >= elog.Fatal
 	}
 	if !fatal {
-		return store.String(settings.ServerConninfo), nil
+		return store, nil
 	}
 	for _, p := range problems {
 		printReport(os.Stderr, elog.AsErrorData(p, elog.Error))
 	}
-	return "", exitStatus(1)
+	return nil, exitStatus(1)
 }

@@ -16,6 +16,7 @@ import (
 // Names of the settings, for those who read them.
 const (
 	AllowBypassAllowConn = "allow_bypass_allowconn"
+	ExtensionControlPath = "extension_control_path"
 
 	ClusterName        = "cluster_name"
 	CompatVersion      = "compat_version"
@@ -49,9 +50,14 @@ func Definitions() []guc.Definition {
 	return all
 }
 
-// launcherDefinitions are the settings of the request launcher.
+// launcherDefinitions are the settings for requests from SQL.
 func launcherDefinitions() []guc.Definition {
 	return []guc.Definition{
+		{
+			Name: ExtensionControlPath, Type: guc.TypeString, Context: guc.Sighup, Default: "$system",
+			ShortDesc: "Where \"pgexthost extension\" looks for the scripts of plugins.",
+			LongDesc:  "Absolute directories separated by colons, of whose subdirectories \"extension\" each is searched; $system is what comes with pgexthost.",
+		},
 		{
 			Name: LauncherDatabases, Type: guc.TypeString, Context: guc.Sighup, Default: "", Flags: guc.FlagListInput,
 			ShortDesc: "Databases whose requests for workers the host fulfils, separated by commas.",

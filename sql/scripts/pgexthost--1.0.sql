@@ -16,6 +16,7 @@ CREATE TABLE pgexthost.extension (
 	name         text PRIMARY KEY,
 	version      text NOT NULL,
 	schema       text NOT NULL,
+	requires     text[] NOT NULL, -- the extensions that it needs, of ours or of the server's
 	installed_by text NOT NULL DEFAULT current_user,
 	installed_at timestamptz NOT NULL DEFAULT now()
 );
