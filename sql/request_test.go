@@ -59,6 +59,10 @@ func TestLaunchRefusesWhatTheHostWould(t *testing.T) {
 		{`'/tmp/lib', 'main'`, "42501", `permission denied to launch functions of library "/tmp/lib"`},
 		{`'$libdir/lib', 'main'`, "42501", `permission denied to launch functions of library "$libdir/lib"`},
 		{`'postgres', 'ParallelWorkerMain'`, "42501", `permission denied to launch functions of library "postgres"`},
+		{`'lib', 'main', E'a\nb'`, "22023", `background worker "a?b": name contains a control character`},
+		{`'lib', 'main', 'n', E'a\tb'`, "22023", `background worker "n": type contains a control character`},
+		{`E'lib\x01', 'main', 'n'`, "22023", `background worker "n": library name contains a control character`},
+		{`'lib', E'main\x7f'`, "22023", `background worker "lib main?": name contains a control character`},
 		{`'', 'main'`, "22004", `a library and a function are needed`},
 		{`'lib', NULL`, "22004", `a library and a function are needed`},
 	} {
@@ -69,6 +73,80 @@ func TestLaunchRefusesWhatTheHostWould(t *testing.T) {
 	if n := query[int](t, conn, "SELECT count(*) FROM pgexthost.requests"); n != 0 {
 		t.Errorf("%d requests", n)
 	}
+}
+
+func TestANameThatIsLeftOutIsMadeToFit(t *testing.T) {
+	conn := installed(t)
+	x, y, umlauts := strings.Repeat("x", 200), strings.Repeat("y", 95), strings.Repeat("ü", 47)
+	for _, tt := range []struct{ library, function, want string }{
+		{"lib", "main", "lib main"},
+		{"lib", y, "lib " + y[:91]},
+		{x, "main", x[:90] + " main"},
+		{x, y, x[:47] + " " + y[:47]},
+		{x[:40], y, x[:40] + " " + y[:54]},
+		{x, umlauts, x[:47] + " " + strings.Repeat("ü", 23)},
+	} {
+		id := query[int64](t, conn, "SELECT pgexthost.launch($1, $2)", tt.library, tt.function)
+		got := query[string](t, conn, "SELECT name || '|' || type FROM pgexthost.requests WHERE id = $1", id)
+		if got != tt.want+"|"+tt.want || len(tt.want) > 95 {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+	}
+}
+
+func TestADeclaredWorkerIsRefusedWhereTheHostWouldNotTakeIt(t *testing.T) {
+	conn := installed(t)
+	for values, message := range map[string]string{
+		`'', 'lib', 'main', NULL`:         "a background worker needs a name",
+		`E'a\nb', 'lib', 'main', NULL`:    `background worker "a?b": name contains a control character`,
+		`'n', 'lib', 'main', E'a\rb'`:     `background worker "n": type contains a control character`,
+		`'n', 'lib', E'ma\x0cin', 'type'`: `background worker "n": function name contains a control character`,
+	} {
+		if e := refuses(t, conn, "INSERT INTO pgexthost.worker (name, library, function, type) VALUES ("+values+")", "22023"); e.Message != message {
+			t.Errorf("%s: got %q", values, e.Message)
+		}
+	}
+	exec(t, conn, "INSERT INTO pgexthost.worker (name, library, function, type) VALUES ('n', 'lib', 'main', '')")
+	refuses(t, conn, "UPDATE pgexthost.worker SET name = ''", "22023")
+}
+
+// In an encoding with fewer bytes a character than the host's, what counts is the
+// host's.
+func TestLengthsAreThoseOfTheHostsEncoding(t *testing.T) {
+	admin := session(t, "postgres", "postgres")
+	exec(t, admin, "CREATE DATABASE latin OWNER owner ENCODING LATIN1 LOCALE 'C' TEMPLATE template0")
+	t.Cleanup(func() { exec(t, admin, "DROP DATABASE latin WITH (FORCE)") })
+	conn := session(t, "latin", "owner")
+	install(t, conn, "pgexthost")
+	fits := strings.Repeat("ü", 47)
+	refuses(t, conn, "SELECT pgexthost.launch('lib', 'main', '"+fits+"ü')", "22023")
+	exec(t, conn, "SELECT pgexthost.launch('lib', 'main', '"+fits+"')")
+}
+
+// SET ROLE is how a pooled application says for whom it acts.
+func TestARequestIsThatOfTheSessionsRole(t *testing.T) {
+	conn := installed(t)
+	exec(t, another(t, conn, "postgres"), `GRANT alice TO bob; CREATE FUNCTION public.hers() RETURNS bigint LANGUAGE sql SECURITY DEFINER
+		SET search_path = pg_catalog, pg_temp AS $$ SELECT pgexthost.launch('lib', 'hers') $$; ALTER FUNCTION public.hers() OWNER TO alice`)
+	t.Cleanup(func() { exec(t, session(t, "postgres", "postgres"), "REVOKE alice FROM bob") })
+	exec(t, another(t, conn, "bob"), "SELECT public.hers(); SET ROLE alice; SELECT pgexthost.launch('lib', 'as alice'); SELECT public.hers()")
+	if got := query[string](t, conn, "SELECT string_agg(requested_by, ',' ORDER BY id) FROM pgexthost.requests"); got != "bob,alice,alice" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// A repeated transaction, which sees what the other has entered, is the remedy.
+func TestALaunchWithATakenKeyFailsAtRepeatableReadUntilItIsRepeated(t *testing.T) {
+	conn := installed(t)
+	const begin, launch = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pgexthost.requests", "SELECT pgexthost.launch('lib', 'main', dedup_key => 'k')"
+	exec(t, conn, begin)
+	id := query[int64](t, another(t, conn, "owner"), launch)
+	refuses(t, conn, launch, "40001")
+	exec(t, conn, "ROLLBACK; "+begin)
+	if got := query[int64](t, conn, launch); got != id {
+		t.Errorf("got %d, want %d", got, id)
+	}
+	exec(t, conn, "COMMIT")
 }
 
 func TestAKeyHasOneLiveRequest(t *testing.T) {

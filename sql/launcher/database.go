@@ -51,12 +51,14 @@ type database struct {
 	journal  *journal
 	history  atomic.Int64 // minutes; 0: for ever
 	woken    chan struct{}
+	served   atomic.Uint32 // its OID, while a session looks at its tables; or 0
 
+	past *past  // for the goroutine that runs it
 	said string // why it can't be served, as the log has it
 }
 
-func newDatabase(w worker, name, conninfo, identity string, j *journal) *database {
-	return &database{worker: w, name: name, conninfo: conninfo, identity: identity, journal: j, woken: make(chan struct{}, 1)}
+func newDatabase(w worker, name, conninfo, identity string, j *journal, p *past) *database {
+	return &database{worker: w, name: name, conninfo: conninfo, identity: identity, journal: j, woken: make(chan struct{}, 1), past: p}
 }
 
 // wake makes the next pass come at once.
@@ -107,7 +109,10 @@ func (d *database) serve(ctx context.Context) (served bool, err error) {
 	if err != nil {
 		return false, d.describe(conn, err)
 	}
-	s := &state{process: d.worker, tables: t, journal: d.journal, attempts: make(map[int64]attempt), missing: make(map[int64]time.Time)}
+	d.past.meet(t.oid)
+	d.served.Store(conn.DatabaseOID())
+	defer d.served.Store(0)
+	s := &state{process: d.worker, tables: t, journal: d.journal, past: d.past, attempts: make(map[int64]attempt), missing: make(map[int64]time.Time)}
 	for err == nil && ctx.Err() == nil {
 		err = d.round(ctx, s)
 	}

@@ -38,6 +38,9 @@
 //     started no other touches, whatever becomes of the first, until a person says
 //     that it will not come back (pgexthost.forget_host); it looks after that itself,
 //     whether it serves the database or not.
+//   - What no table asks for ends. A session's passes end what is not in its tables;
+//     orphans.go asks the server about databases without a session, and ends workers
+//     only if it says twice, with a grace between, that the tables do not exist.
 //   - No row that somebody has locked is waited for.
 //   - plan.go decides, and has neither clock nor connection nor process.
 package launcher

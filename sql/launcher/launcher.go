@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -32,8 +33,9 @@ func Main(ctx context.Context, w *plugins.Worker) error {
 	if err := w.HandleSignal(unix.SIGHUP, plugins.SignalHandlerForConfigReload); err != nil {
 		return err
 	}
-	l := &launcher{worker: w, databases: make(map[string]*running)}
-	defer l.serve(nil)
+	l := &launcher{worker: w, databases: make(map[string]*running), pasts: make(map[string]*past)}
+	ctx, stop := context.WithCancel(ctx)
+	defer l.end(stop)
 	for {
 		if err := l.configure(ctx); err != nil {
 			return err
@@ -50,13 +52,26 @@ func Main(ctx context.Context, w *plugins.Worker) error {
 }
 
 // launcher is the state of the process: which databases it serves. Each has a
-// goroutine of its own, which shares nothing with the others.
+// goroutine of its own, which shares nothing with the others; another one looks
+// after the workers of databases that are not served.
 type launcher struct {
 	worker    *plugins.Worker
 	identity  string
 	journal   *journal
 	conninfo  string
 	databases map[string]*running
+	pasts     map[string]*past // of all databases that were served; each its goroutine's
+
+	// seen is what the other goroutine has to know. It is replaced, not changed.
+	seen    atomic.Pointer[view]
+	orphans sync.WaitGroup
+	looking bool // that goroutine runs
+}
+
+// view is which databases are served, and over what.
+type view struct {
+	conninfo  string
+	databases []*database
 }
 
 // running is a database that is being served.
@@ -93,7 +108,40 @@ func (l *launcher) configure(ctx context.Context) error {
 		}
 		l.start(ctx, name, history)
 	}
+	l.lookAfterOrphans(ctx)
 	return nil
+}
+
+// lookAfterOrphans looks after the workers of databases that are not served, once
+// there can be any.
+func (l *launcher) lookAfterOrphans(ctx context.Context) {
+	now := view{conninfo: l.conninfo}
+	for _, r := range l.databases {
+		now.databases = append(now.databases, r.database)
+	}
+	l.seen.Store(&now)
+	isRequest := func(w plugins.WorkerInfo) bool { return w.Request != 0 }
+	if l.looking || len(now.databases) == 0 && !slices.ContainsFunc(l.worker.BackgroundWorkers(), isRequest) {
+		return
+	}
+	l.looking = true
+	o := &orphans{
+		worker: l.worker,
+		served: func(number uint32) bool {
+			return slices.ContainsFunc(l.seen.Load().databases, func(d *database) bool { return d.served.Load()&databaseMask == number })
+		},
+		ask: func(ctx context.Context, number uint32) (string, error) {
+			return askServer(ctx, l.seen.Load().conninfo, number)
+		},
+	}
+	l.orphans.Go(func() { o.run(ctx) })
+}
+
+// end ends all goroutines.
+func (l *launcher) end(stop context.CancelFunc) {
+	stop()
+	l.serve(nil)
+	l.orphans.Wait()
 }
 
 func (l *launcher) settings() (names []string, history int, err error) {
@@ -130,7 +178,10 @@ func (l *launcher) serve(names []string) {
 
 func (l *launcher) start(ctx context.Context, name string, history int) {
 	ctx, stop := context.WithCancel(ctx)
-	r := &running{database: newDatabase(l.worker, name, l.conninfo, l.identity, l.journal), stop: stop}
+	if l.pasts[name] == nil {
+		l.pasts[name] = new(past)
+	}
+	r := &running{database: newDatabase(l.worker, name, l.conninfo, l.identity, l.journal, l.pasts[name]), stop: stop}
 	r.history.Store(int64(history))
 	r.done.Go(func() { r.run(ctx) })
 	l.databases[name] = r

@@ -25,6 +25,7 @@ type state struct {
 	process  process
 	tables   *tables
 	journal  *journal
+	past     *past
 	ids      map[int64]int64 // of the live requests, by their numbers
 	attempts map[int64]attempt
 	missing  map[int64]time.Time // since when a started request's worker is gone
@@ -48,6 +49,12 @@ func (s *state) pass(ctx context.Context) (progress bool, err error) {
 		return false, err
 	}
 	h := s.look()
+	if s.past.replaced {
+		if err := s.disown(rows, h); err != nil {
+			return false, err
+		}
+		h = s.look()
+	}
 	s.forgetStale(rows, h)
 	var changes []change
 	for _, r := range rows {
@@ -98,6 +105,7 @@ func (s *state) look() host {
 	h := host{workers: make(map[int64][]plugins.WorkerInfo), gone: make(map[int64]plugins.UnregisteredWorker), begun: s.journal.begun}
 	for _, w := range s.process.BackgroundWorkers() {
 		if isOf(w.Request, s.tables.conn.DatabaseOID()) {
+			w.Terminated = w.Terminated || s.past.former[w.Handle.String()]
 			h.workers[w.Request] = append(h.workers[w.Request], w)
 		}
 	}
@@ -182,13 +190,18 @@ func (s *state) register(r row) change {
 // several databases apart, and those of a database from those of its copy. Of ids
 // more than four billion apart no two are live.
 func numberOf(id int64, database uint32) int64 {
-	return int64(database&0x7fffffff)<<32 | id&0xffffffff
+	return int64(database&databaseMask)<<32 | id&0xffffffff
 }
+
+const databaseMask = 0x7fffffff
 
 // isOf reports whether a number is that of a request of the database.
 func isOf(number int64, database uint32) bool {
-	return number > 0 && number>>32 == int64(database&0x7fffffff)
+	return number > 0 && databaseOf(number) == database&databaseMask
 }
+
+// databaseOf is what a number says of the database: its OID without the highest bit.
+func databaseOf(number int64) uint32 { return uint32(number>>32) & databaseMask }
 
 // slot is a row of view pgexthost.slots.
 type slot struct {

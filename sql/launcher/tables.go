@@ -47,6 +47,7 @@ type tables struct {
 	conn        *connect.Conn
 	host        string
 	incarnation string
+	oid         uint32 // of table request
 	epoch       int64
 	// owner: the host serves the database. Otherwise it sees only what it has
 	// started itself, which is nobody else's business.
@@ -59,7 +60,7 @@ func (t *tables) prepare(ctx context.Context) error {
 		return err
 	}
 	var version string
-	err := t.conn.QueryRow(ctx, "SELECT version FROM pgexthost.extension WHERE name = 'pgexthost'").Scan(&version)
+	err := t.conn.QueryRow(ctx, "SELECT version, 'pgexthost.request'::regclass::oid FROM pgexthost.extension WHERE name = 'pgexthost'").Scan(&version, &t.oid)
 	switch {
 	case connect.SQLState(err) == "42P01", errors.Is(err, pgx.ErrNoRows):
 		return elog.New(elog.Error, elog.ObjectNotInPrerequisite, "schema \"pgexthost\" is not installed there").

@@ -104,20 +104,50 @@ CREATE UNLOGGED TABLE pgexthost.published (
 	slots jsonb NOT NULL
 );
 
--- caller returns who calls the function that calls this one: in a function with
--- the owner's rights current_user is the owner.
+-- caller returns the role of the session: what SET ROLE has made it, or else what
+-- it has logged in as. In a function with the owner's rights current_user is the
+-- owner, here and wherever such a function calls ours.
 CREATE FUNCTION pgexthost.caller() RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 RETURN coalesce(nullif(current_setting('role'), 'none'), session_user::text);
 
--- check_size refuses what does not fit the host's registration, where C truncates.
-CREATE FUNCTION pgexthost.check_size(worker text, what text, value text, size integer) RETURNS void
+-- size returns how many bytes a text has for the host, which speaks UTF8.
+CREATE FUNCTION pgexthost.size(value text) RETURNS integer
+LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
+RETURN octet_length(convert_to(value, 'UTF8'));
+
+-- clip returns as many characters of a text as fit a number of bytes.
+CREATE FUNCTION pgexthost.clip(value text, size integer) RETURNS text
+LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	clipped text := left(value, size);
+BEGIN
+	WHILE pgexthost.size(clipped) > size LOOP
+		clipped := left(clipped, -1);
+	END LOOP;
+	RETURN clipped;
+END $$;
+
+-- make_name returns the name of a worker that was given none. Of a library and a
+-- function that do not fit, the longer one is cut, as the server does with names
+-- that it makes.
+CREATE FUNCTION pgexthost.make_name(library text, function text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
+RETURN pgexthost.clip(library, greatest(94 - pgexthost.size(function), 47)) || ' ' || pgexthost.clip(function, greatest(94 - pgexthost.size(library), 47));
+
+-- check_text refuses what does not fit the host's registration, where C truncates,
+-- and what would spoil the log.
+CREATE FUNCTION pgexthost.check_text(worker text, what text, value text, size integer) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF octet_length(value) > size THEN
+	IF value ~ '[\x01-\x1f\x7f]' COLLATE "C" THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+			MESSAGE = format('background worker "%s": %s contains a control character', regexp_replace(worker, '[\x01-\x1f\x7f]' COLLATE "C", '?', 'g'), what),
+			DETAIL = 'Newlines and tabs are such characters, too.';
+	ELSIF pgexthost.size(value) > size THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
 			MESSAGE = format('background worker "%s": %s is too long', worker, what),
-			DETAIL = format('It has %s bytes; at most %s are allowed.', octet_length(value), size);
+			DETAIL = format('It has %s bytes; at most %s are allowed.', pgexthost.size(value), size);
 	END IF;
 END $$;
 
@@ -129,7 +159,13 @@ BEGIN
 	IF library IS NULL OR library = '' OR function IS NULL OR function = '' THEN
 		RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
 			MESSAGE = 'a library and a function are needed';
+	ELSIF name IS NULL OR name = '' THEN
+		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a background worker needs a name';
 	END IF;
+	PERFORM pgexthost.check_text(name, 'name', name, 95);
+	PERFORM pgexthost.check_text(name, 'type', type, 95);
+	PERFORM pgexthost.check_text(name, 'library name', library, 1023);
+	PERFORM pgexthost.check_text(name, 'function name', function, 95);
 	-- Files and the host's internal functions are the administrator's.
 	IF strpos(library, '/') > 0 OR library = 'postgres' THEN
 		RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
@@ -145,10 +181,6 @@ BEGIN
 			MESSAGE = format('background worker "%s": invalid start time', name),
 			HINT = 'Available values: postmaster, consistent, running.';
 	END IF;
-	PERFORM pgexthost.check_size(name, 'name', name, 95);
-	PERFORM pgexthost.check_size(name, 'type', type, 95);
-	PERFORM pgexthost.check_size(name, 'library name', library, 1023);
-	PERFORM pgexthost.check_size(name, 'function name', function, 95);
 	IF length(extra) > 128 THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
 			MESSAGE = 'extra data are longer than 128 bytes',
@@ -164,8 +196,8 @@ CREATE FUNCTION pgexthost.launch(
 ) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-	worker_name text := coalesce(nullif(launch.name, ''), launch.library || ' ' || launch.function);
-	worker_type text := coalesce(nullif(launch.type, ''), coalesce(nullif(launch.name, ''), launch.library || ' ' || launch.function));
+	worker_name text := coalesce(nullif(launch.name, ''), pgexthost.make_name(launch.library, launch.function));
+	worker_type text := coalesce(nullif(launch.type, ''), worker_name);
 	worker_extra bytea := coalesce(launch.extra, '');
 	worker_restart integer := coalesce(launch.restart_time, -1);
 	worker_start text := coalesce(launch.start_time, 'running');
@@ -375,7 +407,7 @@ END $$;
 CREATE FUNCTION pgexthost.worker_changes() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	PERFORM pgexthost.check_worker(NEW.library, NEW.function, NEW.name, coalesce(NEW.type, NEW.name), NEW.extra, NEW.restart_time, NEW.start_time);
+	PERFORM pgexthost.check_worker(NEW.library, NEW.function, NEW.name, coalesce(nullif(NEW.type, ''), NEW.name), NEW.extra, NEW.restart_time, NEW.start_time);
 	NEW.declared_by := pgexthost.caller();
 	NEW.revision := nextval('pgexthost.worker_revision');
 	RETURN NEW;

@@ -6,5 +6,6 @@ DROP TABLE pgexthost.published, pgexthost.worker, pgexthost.request, pgexthost.o
 DROP PROCEDURE pgexthost.launch_and_wait, pgexthost.commit_and_wait;
 DROP FUNCTION pgexthost.launch, pgexthost.terminate(text), pgexthost.terminate(bigint), pgexthost.wait_for_startup, pgexthost.wait_for_shutdown,
 	pgexthost.look_for_start, pgexthost.make_interruptible, pgexthost.check_wait, pgexthost.terminate_requests, pgexthost.forget_host,
-	pgexthost.worker_changes, pgexthost.worker_changed, pgexthost.check_worker, pgexthost.check_size, pgexthost.caller;
+	pgexthost.worker_changes, pgexthost.worker_changed, pgexthost.check_worker, pgexthost.check_text,
+	pgexthost.make_name, pgexthost.clip, pgexthost.size, pgexthost.caller;
 DROP SCHEMA pgexthost;
