@@ -241,6 +241,12 @@ func TestWaitsThatCouldNotEndAreRefused(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	refuses(t, conn, "SELECT pgexthost.wait_for_startup(1)", "53000")
+	exec(t, conn, "SELECT pgexthost.launch('lib', 'main', 'started'); UPDATE pgexthost.request SET state = 'started' WHERE name = 'started'")
+	for _, terminate := range []string{"SELECT pgexthost.terminate('started')", "SAVEPOINT s; SELECT pgexthost.terminate('started'); RELEASE s"} {
+		exec(t, conn, "BEGIN; "+terminate)
+		refuses(t, conn, "SELECT pgexthost.wait_for_shutdown(max(id)) FROM pgexthost.requests", "55000")
+		exec(t, conn, "ROLLBACK")
+	}
 }
 
 func TestWorkerSpiFunctionsSpeakAsItsCCode(t *testing.T) {

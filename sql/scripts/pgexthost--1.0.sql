@@ -60,6 +60,7 @@ CREATE TABLE pgexthost.request (
 	made_in      xid8 NOT NULL DEFAULT pg_current_xact_id(),
 	terminate_by text,
 	terminate_at timestamptz,
+	terminated_in xid8,
 	-- Who runs it: a registration of that host, in that incarnation of its shared
 	-- memory. The database is the one in which that was written down, from which
 	-- a copy of this one differs.
@@ -229,6 +230,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	UPDATE pgexthost.request r
 	SET terminate_by = coalesce(r.terminate_by, pgexthost.caller()), terminate_at = coalesce(r.terminate_at, clock_timestamp()),
+	    terminated_in = pg_current_xact_id(),
 	    state = CASE r.state WHEN 'pending' THEN 'cancelled' ELSE r.state END,
 	    ended_at = CASE r.state WHEN 'pending' THEN clock_timestamp() END
 	WHERE r.id = ANY (ids) AND r.state IN ('pending', 'started');
@@ -361,6 +363,13 @@ DECLARE
 	reached text;
 BEGIN
 	PERFORM pgexthost.check_wait(request);
+	IF EXISTS (SELECT FROM pgexthost.request r
+		WHERE r.id = request AND r.state = 'started' AND r.terminated_in = pg_current_xact_id_if_assigned()) THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+			MESSAGE = format('cannot wait for request %s in the transaction that has terminated it', request),
+			DETAIL = 'The worker is terminated when the transaction has been committed.',
+			HINT = 'Commit first.';
+	END IF;
 	LOOP
 		SELECT r.state INTO reached FROM pgexthost.request r WHERE r.id = request;
 		IF NOT FOUND THEN
