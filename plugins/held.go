@@ -71,6 +71,7 @@ func (w *Worker) ReleaseBackgroundWorker(h Handle) error {
 	opened, err := slots.OpenGate(int(h.slot), h.generation)
 	if opened {
 		slots.WakeAtGate(int(h.slot))
+		failpoint.Here(failpoint.GateWoken)
 	}
 	return invalidHandle(err)
 }
@@ -103,6 +104,9 @@ func (g gate) pass(w *Worker) error {
 	if err == nil { // a SIGTERM may just have come in
 		err = context.Cause(w.ctx)
 	}
+	if err == nil {
+		failpoint.Here(failpoint.GatePassed)
+	}
 	return err
 }
 
@@ -120,7 +124,9 @@ func (g gate) recordBeginning(w *Worker) error {
 	case err != nil:
 		return elog.New(elog.Error, elog.FileAccessCode(err), "could not create file \"%s/%s\": %s", settings.BegunDir, h, elog.OSReason(err)).WithCause(err)
 	}
-	return file.Close()
+	err = file.Close()
+	failpoint.Here(failpoint.BeginningMarked)
+	return err
 }
 
 // letDie makes SIGTERM end the process though signals are blocked, because it

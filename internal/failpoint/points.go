@@ -41,8 +41,10 @@ const (
 	HelloSending // all handlers are in place
 	HelloSent
 	Preloaded
-	AtGate  // and the gate may be open
-	Unready // its main function is found
+	AtGate          // and the gate may be open
+	GatePassed      // and nothing says so
+	BeginningMarked // for later hosts, and main has not begun
+	Unready         // its main function is found
 	Ready
 	ResultSending // of the preload child
 	ResultSent
@@ -73,9 +75,27 @@ const (
 	AlarmRung
 	HeldRegistered // and the caller does not know it
 	GateOpened     // and the worker was not woken
+	GateWoken
 	TerminateLocked
 	TerminateSet
 	TerminateAsked // the postmaster knows nothing of it
+
+	// The way of a request, in the request launcher; what its host does of it is above.
+
+	IdentityWritten // of the host, in a file that has no name
+	IdentityMade
+	JournalWritten // for this incarnation, in a file that has no name
+	JournalOpened
+	DatabaseLocked // and the owner's row names the former one
+	DatabaseTaken
+	WorkersDeclared
+	RequestsLoaded   // and nothing done about them
+	StartWritten     // and not committed
+	StartCommitted   // and the worker is held
+	OutcomeWritten   // and not committed
+	OutcomeCommitted // and the mark of the beginning is still there
+	MarkForgotten
+	SlotsPublished
 
 	// What becomes of slots and children, in the host.
 
@@ -156,6 +176,8 @@ var names = [numPoints]string{
 	HelloSent:        "child: hello sent",
 	Preloaded:        "child: libraries preloaded",
 	AtGate:           "child: at gate",
+	GatePassed:       "child: gate passed",
+	BeginningMarked:  "child: beginning marked",
 	Unready:          "child: unready",
 	Ready:            "child: ready",
 	ResultSending:    "child: result sending",
@@ -184,9 +206,24 @@ var names = [numPoints]string{
 	AlarmRung:        "alarm: rung",
 	HeldRegistered:   "gate: held",
 	GateOpened:       "gate: opened",
+	GateWoken:        "gate: worker woken",
 	TerminateLocked:  "terminate: locked",
 	TerminateSet:     "terminate: set",
 	TerminateAsked:   "terminate: done",
+	IdentityWritten:  "launcher: identity written",
+	IdentityMade:     "launcher: identity made",
+	JournalWritten:   "launcher: journal written",
+	JournalOpened:    "launcher: journal opened",
+	DatabaseLocked:   "launcher: database locked",
+	DatabaseTaken:    "launcher: database taken",
+	WorkersDeclared:  "launcher: workers declared",
+	RequestsLoaded:   "launcher: requests loaded",
+	StartWritten:     "launcher: start written",
+	StartCommitted:   "launcher: start committed",
+	OutcomeWritten:   "launcher: outcome written",
+	OutcomeCommitted: "launcher: outcome committed",
+	MarkForgotten:    "launcher: mark forgotten",
+	SlotsPublished:   "launcher: slots published",
 	ChangesTaken:     "changes: reason taken",
 	SlotReleasing:    "slot: releasing",
 	SlotReleased:     "slot: released",

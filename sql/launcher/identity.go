@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
@@ -65,9 +66,11 @@ func makeIdentity(dir, path string) (string, error) {
 	if err := file.Sync(); err != nil {
 		return "", err
 	}
+	failpoint.Here(failpoint.IdentityWritten)
 	if err := os.Rename(next, path); err != nil {
 		return "", err
 	}
+	failpoint.Here(failpoint.IdentityMade)
 	d, err := os.Open(dir)
 	if err != nil {
 		return "", err

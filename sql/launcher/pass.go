@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -48,6 +49,7 @@ func (s *state) pass(ctx context.Context) (progress bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	failpoint.Here(failpoint.RequestsLoaded)
 	h := s.look()
 	if s.past.replaced {
 		if err := s.disown(rows, h); err != nil {

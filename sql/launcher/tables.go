@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgexthost/pgexthost/connect"
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/sql"
@@ -88,12 +89,14 @@ func (t *tables) own(ctx context.Context, postmasterPid int) error {
 	if !locked {
 		return errOwnedByOther
 	}
+	failpoint.Here(failpoint.DatabaseLocked)
 	// Waits for a transaction of the owner before, if one is still at it.
 	err := t.conn.QueryRow(ctx, `UPDATE pgexthost.owner SET epoch = epoch + 1, host = $1, incarnation = $2, postmaster_pid = $3, session_pid = pg_backend_pid(), since = now()
 		RETURNING epoch`, t.host, t.incarnation, postmasterPid).Scan(&t.epoch)
 	if err != nil {
 		return err
 	}
+	failpoint.Here(failpoint.DatabaseTaken)
 	_, err = t.conn.Exec(ctx, "DELETE FROM pgexthost.published WHERE host <> $1::uuid", t.host)
 	t.owner = err == nil
 	return err
@@ -119,7 +122,9 @@ func (t *tables) declare(ctx context.Context) error {
 			AND r.state IN ('ended', 'failed', 'cancelled')
 			AND (r.ended_at > now() - make_interval(secs => w.restart_time) OR r.requested_at > now() - interval '1 second'))
 		ON CONFLICT (declared) WHERE state IN ('pending', 'started') DO NOTHING`)
-	return t.conn.SendBatch(ctx, &batch).Close()
+	err := t.conn.SendBatch(ctx, &batch).Close()
+	failpoint.Here(failpoint.WorkersDeclared)
+	return err
 }
 
 // mostPending is how many pending requests one pass looks at, the oldest first.
@@ -214,9 +219,27 @@ func (t *tables) write(ctx context.Context, changes []change) (changed int64, er
 			}
 			changed += tag.RowsAffected()
 		}
-		return results.Close()
+		err := results.Close()
+		passed(changes, failpoint.StartWritten, failpoint.OutcomeWritten)
+		return err
 	})
+	if err == nil {
+		passed(changes, failpoint.StartCommitted, failpoint.OutcomeCommitted)
+	}
 	return changed, err
+}
+
+// passed says that the changes have come to a failpoint, each to that of its kind.
+func passed(changes []change, started, settled failpoint.Point) {
+	for _, c := range changes {
+		switch c.do {
+		case claim:
+			failpoint.Here(started)
+		case settle:
+			failpoint.Here(settled)
+		case nothing, register, release, terminate, note:
+		}
+	}
 }
 
 // checkOwner holds off the next owner until the transaction has ended, or finds out
@@ -253,6 +276,7 @@ func (t *tables) queue(batch *pgx.Batch, c change) {
 func (t *tables) publish(ctx context.Context, slots string) error {
 	_, err := t.conn.Exec(ctx, `INSERT INTO pgexthost.published (host, slots) VALUES ($1, $2::text::jsonb)
 		ON CONFLICT (host) DO UPDATE SET at = now(), slots = EXCLUDED.slots`, t.host, slots)
+	failpoint.Here(failpoint.SlotsPublished)
 	return err
 }
 
