@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -43,13 +44,51 @@ func openJournal(dataDir, incarnation string) (*journal, error) {
 		err = nil
 	}
 	if err == nil {
-		err = os.WriteFile(filepath.Join(j.dir, incarnation+bootSuffix), boot, 0o600) //nolint:gosec // the incarnation is a number of ours
+		err = j.begin()
 	}
 	if err != nil {
 		return nil, elog.New(elog.Fatal, elog.FileAccessCode(err), "could not write to directory \"%s\": %s", j.dir, elog.OSReason(err)).WithCause(err)
 	}
+	failpoint.Here(failpoint.JournalOpened)
 	j.sweep()
 	return j, nil
+}
+
+// begin says in which boot the incarnation has begun, unless an earlier launcher of
+// it has. At no time is the file there without its content: all that had been
+// committed would count as begun.
+func (j *journal) begin() error {
+	path := filepath.Join(j.dir, j.incarnation+bootSuffix)
+	if boot, err := os.ReadFile(path); err == nil && bytes.Equal(boot, j.boot) { //nolint:gosec // the incarnation is a number of ours
+		return nil
+	}
+	j.keepPredecessor()
+	next := path + ".new"
+	if err := os.WriteFile(next, j.boot, 0o600); err != nil { //nolint:gosec // as above
+		return err
+	}
+	failpoint.Here(failpoint.JournalWritten)
+	return os.Rename(next, path)
+}
+
+// keepPredecessor makes the youngest of the other incarnations as young as it can
+// be: it may have lived until now, however long ago it began.
+func (j *journal) keepPredecessor() {
+	files, err := filepath.Glob(filepath.Join(j.dir, "*"+bootSuffix))
+	if err != nil {
+		return
+	}
+	var latest string
+	var began time.Time
+	for _, file := range files {
+		if info, err := os.Stat(file); err == nil && info.ModTime().After(began) {
+			latest, began = file, info.ModTime()
+		}
+	}
+	if latest != "" {
+		now := time.Now()
+		_ = os.Chtimes(latest, now, now) // one that is swept too early counts as begun
+	}
 }
 
 // begun reports whether the main function of a handle has begun, or may have.
@@ -74,6 +113,7 @@ func (j *journal) forget(changes []change) {
 	for _, c := range changes {
 		if c.old != "" && !c.foreign && !strings.ContainsRune(c.old, '/') && (c.do == settle || c.do == claim) {
 			_ = os.Remove(filepath.Join(j.dir, c.old)) // one that stays costs an inode
+			failpoint.Here(failpoint.MarkForgotten)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins"
 )
 
@@ -214,6 +215,62 @@ func TestOnlyAnIncarnationOfThisBootIsKnownNotToHaveBegun(t *testing.T) {
 	j.sweep()
 	if left, _ := filepath.Glob(filepath.Join(j.dir, earlier+"*")); len(left) != 0 || !j.begun(earlier+".1.2") {
 		t.Errorf("left: %v", left)
+	}
+}
+
+// A file that is cut short when its writer is killed would make requests count as
+// begun that are not.
+func TestALaterLauncherOfAnIncarnationDoesNotWriteItsBootAgain(t *testing.T) {
+	dir := t.TempDir()
+	const incarnation = "00000000000000aa"
+	j, err := openJournal(dir, incarnation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(j.dir, incarnation+bootSuffix)
+	before, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openJournal(dir, incarnation); err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.Stat(file)
+	if err != nil || !os.SameFile(before, after) || !after.ModTime().Equal(before.ModTime()) {
+		t.Errorf("it was written again: %v", err)
+	}
+	if err := os.Truncate(file, 0); err != nil { // by an older version that was killed
+		t.Fatal(err)
+	}
+	if j, err = openJournal(dir, incarnation); err != nil || j.begun(incarnation+".1.1") {
+		t.Errorf("the boot is not known: %v", err)
+	}
+	if left, err := os.ReadDir(j.dir); err != nil || len(left) != 1 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// An incarnation is as old as its beginning, but may have ended just now.
+func TestAnIncarnationThatHasLivedLongIsNotForgottenAtItsEnd(t *testing.T) {
+	dir := t.TempDir()
+	const first, second, third = "00000000000000aa", "00000000000000bb", "00000000000000cc"
+	for _, incarnation := range []string{first, second, third} {
+		if _, err := openJournal(dir, incarnation); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, incarnation := range []string{first, second, third} {
+		long := time.Now().Add(-2*keepJournal + time.Duration(i)*time.Hour)
+		if err := os.Chtimes(filepath.Join(dir, settings.BegunDir, incarnation+bootSuffix), long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j, err := openJournal(dir, "00000000000000dd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j.begun(third+".1.1") || !j.begun(second+".1.1") {
+		t.Error("the last one is forgotten, or one before it is not")
 	}
 }
 
