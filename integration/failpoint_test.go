@@ -161,6 +161,9 @@ func TestEveryFailpointIsTried(t *testing.T) {
 	for _, f := range failures() {
 		tried[f.at] = true
 	}
+	for _, k := range requestKills() {
+		tried[k.at] = true
+	}
 	names := make(map[string]bool)
 	for _, p := range failpoint.All() {
 		if !tried[p] {

@@ -108,11 +108,15 @@ func commandLine(pid int) []byte {
 // pass does what is to be done at a point, where the process, which may be
 // nobody, has that pid.
 func pass(p Point, process string, child int) {
+	times := make(map[string]int) // by the process of the spec: several may have the same
 	for _, s := range armed[p.String()] {
 		if s.process != "" && s.process != process {
 			continue
 		}
-		if tally(counter(s.point, s.process)) == s.nth {
+		if times[s.process] == 0 {
+			times[s.process] = tally(counter(s.point, s.process))
+		}
+		if times[s.process] == s.nth {
 			s.action.take(p, child)
 		}
 	}
