@@ -59,6 +59,10 @@ func (l *library) dieAfterJob(w *plugins.Worker) {
 // serve does jobs until the worker has to end.
 func (c *consumer) serve(ctx context.Context) error {
 	for {
+		if c.worker.ShutdownRequestPending() {
+			plugins.Die(c.worker) // the FATAL line, and exit code 1
+			return context.Cause(ctx)
+		}
 		if c.worker.ConfigReloadPending() {
 			c.worker.ProcessConfigFile()
 		}
@@ -72,10 +76,6 @@ func (c *consumer) serve(ctx context.Context) error {
 			return err
 		}
 		c.adaptBatch(len(jobs), time.Since(begin))
-		if c.worker.ShutdownRequestPending() {
-			plugins.Die(c.worker) // the FATAL line, and exit code 1
-			return context.Cause(ctx)
-		}
 		if len(jobs) > 0 {
 			continue
 		}
