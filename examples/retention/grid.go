@@ -48,10 +48,13 @@ FROM retention.policy p,
 	LATERAL (SELECT coalesce($2::timestamptz, now()) AT TIME ZONE p.time_zone AS now) AS t
 WHERE p.parent = $1`
 
-// localQuery returns the local times of ordinals, for names.
+// localQuery returns the local times of ordinals, for names. Of a day that begins
+// at one o'clock, because there is no midnight, it says midnight all the same.
 const localQuery = `
-SELECT {local: o}
-FROM retention.policy p, unnest($2::bigint[]) WITH ORDINALITY AS u(o, i)
+SELECT CASE WHEN {ordinal: cell.start} = o THEN cell.start ELSE l.time END
+FROM retention.policy p, unnest($2::bigint[]) WITH ORDINALITY AS u(o, i),
+	LATERAL (SELECT {local: o} AS time) AS l,
+	LATERAL (SELECT p.origin + {index: l.time} * p.every AS start) AS cell
 WHERE p.parent = $1
 ORDER BY i`
 

@@ -47,7 +47,8 @@ func (j *job) work(ctx context.Context) error {
 	}
 	p := planned(s)
 	j.steps = min(len(p.create), j.limits.batch) + min(len(p.retire), j.limits.batch)
-	if err := j.createAll(ctx, p.create); err != nil {
+	// How far back to fill gaps the oldest partition tells: it goes last.
+	if err := j.createAll(ctx, p.create); err != nil || j.blocked || j.more {
 		return err
 	}
 	return j.retireAll(ctx, s, p.retire)

@@ -224,8 +224,8 @@ func (r retirement) closeIn(ctx context.Context, tx statements, action, detail s
 	return r.record(ctx, tx, r.retiring.String(), action, detail)
 }
 
-// forget completes what was begun for policies that are gone: a partition is not
-// left halfway out, and is kept.
+// forget completes what was begun for policies, or tables, that are gone: a
+// partition is not left halfway out, and is kept.
 func (m *manager) forget(ctx context.Context) error {
 	type orphan struct {
 		Parent       uint32
@@ -235,7 +235,7 @@ func (m *manager) forget(ctx context.Context) error {
 		SELECT DISTINCT r.parent, coalesce(n.nspname, '')::text, coalesce(c.relname, r.parent::text)::text
 		FROM retention.retiring r
 		LEFT JOIN pg_class c ON c.oid = r.parent LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE NOT EXISTS (SELECT FROM retention.policy p WHERE p.parent = r.parent)`)
+		WHERE c.oid IS NULL OR NOT EXISTS (SELECT FROM retention.policy p WHERE p.parent = r.parent)`)
 	if err != nil {
 		return err
 	}

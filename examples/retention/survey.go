@@ -92,11 +92,13 @@ func (m *manager) presentNumber(ctx context.Context, p policy, s *state) error {
 		}
 	}
 	given, err := values[int64](ctx, m.statements, `
-		SELECT pg_sequence_last_value(d.objid)
-		FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'S'
-		JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-		WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
-			AND d.refobjid = $1 AND a.attname = $2 AND pg_sequence_last_value(d.objid) IS NOT NULL`, p.Parent, p.Key)
+		WITH owned AS MATERIALIZED (
+			SELECT d.objid
+			FROM pg_depend d JOIN pg_class c ON c.oid = d.objid AND c.relkind = 'S'
+			JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+			WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+				AND d.refobjid = $1 AND a.attname = $2)
+		SELECT l.last FROM owned, LATERAL (SELECT pg_sequence_last_value(objid) AS last) AS l WHERE l.last IS NOT NULL`, p.Parent, p.Key)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,5 @@
+package main
+
+const asHost = "RETENTION_AS_HOST"
+
+func beHost() {}
