@@ -128,15 +128,15 @@ type testManager struct {
 // manager returns one that works as the given role, or as the superuser.
 func (d *database) manager(role string) *testManager {
 	d.Helper()
-	config, err := connect.ParseConninfo(server.ConnInfo())
+	conninfo := server.ConnInfo()
+	if role != "" {
+		conninfo += " user=" + role
+	}
+	config, err := connect.ParseConninfo(conninfo)
 	check(d, err)
 	config, err = config.ForDatabase(d.name)
 	check(d, err)
-	options := sessionOptions()
-	if role != "" {
-		options = append(options, connect.WithSetting("role", role))
-	}
-	conn, err := connect.Open(d.Context(), config, d.Name(), options...)
+	conn, err := connect.Open(d.Context(), config, d.Name(), sessionOptions()...)
 	check(d, err)
 	d.Cleanup(func() { conn.HangUp(context.Background()) })
 	m := &testManager{}
