@@ -147,7 +147,7 @@ func (l *requestLife) judgeNeverRestarted(name string, arg int, state string, st
 	mayFail, mayMiss := false, false
 	for _, k := range l.kills {
 		mayFail = mayFail || k.losesMemory() || k.victim == theWorkers || k.takeOver
-		mayMiss = mayMiss || mayFail && !(k.of == name && k.beforeMark())
+		mayMiss = mayMiss || mayFail && (k.of != name || !k.beforeMark())
 	}
 	if mayMiss && started == 0 {
 		n, err := failpoint.Passed(l.counters, failpoint.GatePassed, name)

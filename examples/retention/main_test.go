@@ -81,7 +81,7 @@ func (d *database) connect() *pgx.Conn {
 
 func (d *database) exec(sql string, args ...any) {
 	d.Helper()
-	if _, err := d.Conn.Exec(d.Context(), sql, args...); err != nil {
+	if _, err := d.Exec(d.Context(), sql, args...); err != nil {
 		d.Fatalf("%v\n%s", err, sql)
 	}
 }

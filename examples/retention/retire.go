@@ -221,7 +221,7 @@ func (r retirement) closeIn(ctx context.Context, tx statements, action, detail s
 	if _, err := tx.exec(ctx, "DELETE FROM retention.retiring WHERE partition = $1", r.OID); err != nil {
 		return err
 	}
-	return r.record(ctx, tx, r.retiring.String(), action, detail)
+	return r.record(ctx, tx, r.String(), action, detail)
 }
 
 // forget completes what was begun for policies, or tables, that are gone: a

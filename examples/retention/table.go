@@ -133,7 +133,6 @@ type partition struct {
 
 func (p partition) quoted() string { return quote(p.Schema, p.Name) }
 func (p partition) String() string { return p.Schema + "." + p.Name }
-func (p partition) span() span     { return span{p.Lower, p.Upper} }
 
 // partitions returns the partitions of a table, the default partition last and
 // the others by their bounds.

@@ -19,7 +19,7 @@ var notForAuthors = map[string][]string{
 		"Handle.MarshalText", "Handle.UnmarshalText",
 		"Worker.InitializeSession", "Worker.ServerConninfo", "Worker.SetServerNews", "Worker.SetServerState",
 		"Worker.HasInterruptibleWorkers", "Worker.TerminateBackgroundWorkersForDatabase",
-		"BackgroundWorker.SanityCheckAs",
+		"BackgroundWorker.EntryLibrary", "BackgroundWorker.SanityCheckAs",
 	},
 	"connect": {
 		"Open", "RepairDatabases", "AsProbe", "Config.ForDatabase",

@@ -59,12 +59,12 @@ func openJournal(dataDir, incarnation string) (*journal, error) {
 // committed would count as begun.
 func (j *journal) begin() error {
 	path := filepath.Join(j.dir, j.incarnation+bootSuffix)
-	if boot, err := os.ReadFile(path); err == nil && bytes.Equal(boot, j.boot) { //nolint:gosec // the incarnation is a number of ours
+	if boot, err := os.ReadFile(path); err == nil && bytes.Equal(boot, j.boot) {
 		return nil
 	}
 	j.keepPredecessor()
 	next := path + ".new"
-	if err := os.WriteFile(next, j.boot, 0o600); err != nil { //nolint:gosec // as above
+	if err := os.WriteFile(next, j.boot, 0o600); err != nil {
 		return err
 	}
 	failpoint.Here(failpoint.JournalWritten)
