@@ -264,3 +264,31 @@ func TestTheNextStartUsesTheNewFile(t *testing.T) {
 	h.waitLogCount(`LOG:  one says hello$`, 3)
 	h.stop()
 }
+
+// The slots are one number for all libraries, though each registers in a process
+// of its own.
+func TestTwoLibrariesShareTheSlots(t *testing.T) {
+	t.Parallel()
+	_, search := libdir(t, "one", "two", "three")
+	h := startHost(t, search, withSetting("max_worker_processes=2"), withSetting("shared_preload_libraries=one, two, three"))
+	h.waitLog(`LOG:  too many background workers$`)
+	h.waitLog(`DETAIL:  Up to 2 background workers can be registered with the current settings\.$`)
+	h.waitLog(`LOG:  one says hello$`)
+	h.waitLog(`LOG:  two says hello$`)
+	h.stop()
+	if n := h.count(`three says`); n != 0 {
+		t.Error("the third has a worker")
+	}
+}
+
+func TestALibraryNamedTwiceIsLoadedOnce(t *testing.T) {
+	t.Parallel()
+	dir, search := libdir(t, "one")
+	h := startHost(t, search, withSetting("shared_preload_libraries=one, "+filepath.Join(dir, "one")))
+	h.waitLog(`LOG:  extension host is ready$`)
+	h.waitLog(`LOG:  one says hello$`)
+	h.stop()
+	if n := h.count(`DEBUG:  starting background worker process "one worker"$`); n != 1 {
+		t.Errorf("its worker was started %d times", n)
+	}
+}
