@@ -38,21 +38,25 @@ type requestLife struct {
 
 const launchStay = `SELECT pgexthost.launch('effects', 'stay', 'stay', main_arg => 4);`
 
-const launchOthers = `
+const launchOnce = `
 	BEGIN; SELECT pgexthost.launch('effects', 'once', 'nobody', main_arg => 2); ROLLBACK;
 	BEGIN; SAVEPOINT s; SELECT pgexthost.launch('effects', 'once', 'nobody', main_arg => 2); ROLLBACK TO s;
-		SELECT pgexthost.launch('effects', 'once', 'once', main_arg => 1); COMMIT;
+		SELECT pgexthost.launch('effects', 'once', 'once', main_arg => 1); COMMIT;`
+
+const launchOthers = `
 	SELECT pgexthost.launch('effects', 'once', 'again', main_arg => 3, restart_time => 0);
 	INSERT INTO pgexthost.worker (name, library, function, main_arg, restart_time) VALUES ('declared', 'effects', 'stay', 5, 0);`
 
 // begin makes the requests, and starts the host that finds them. All kills must
-// agree on whether it takes over.
+// agree on whether it takes over, and on whether there are others than "once".
 func (l *requestLife) begin() {
 	l.t.Helper()
 	l.left = l.kills
 	if !l.kills[0].takeOver {
-		l.exec(launchStay)
-		l.exec(launchOthers)
+		if !l.kills[0].alone {
+			l.exec(launchStay + launchOthers)
+		}
+		l.exec(launchOnce)
 		l.start()
 		return
 	}
@@ -61,6 +65,7 @@ func (l *requestLife) begin() {
 	l.first.eventually("the first host's worker", func() bool { return l.starts()[stayArg] == 1 })
 	l.start()
 	l.host.waitLog("another host serves it")
+	l.exec(launchOnce)
 	l.exec(launchOthers)
 	l.first.signal(unix.SIGKILL)
 	l.first.awaitExit()
@@ -117,7 +122,7 @@ func (l *requestLife) goThrough() {
 		}
 		l.comeBack()
 		states, err := l.states()
-		done = err == nil && l.goOn(states)
+		done = err == nil && l.goOn(states) && (len(l.kills) > 1 || len(l.left) == 0)
 		if time.Now().After(deadline) {
 			l.t.Fatalf("stuck with %v, %v; started %v; to come: %v", states, err, l.starts(), l.left)
 		}
@@ -259,6 +264,9 @@ func isLive(state string) bool { return state == "pending" || state == "started"
 
 // goOn does what a person would do next, and reports whether nothing is left to do.
 func (l *requestLife) goOn(states map[string]string) (done bool) {
+	if l.kills[0].alone {
+		return !isLive(states["once"])
+	}
 	started := l.starts()
 	if !l.asked && (started[stayArg] > 0 || !isLive(states["stay"])) {
 		_, err := l.try("SELECT pgexthost.terminate('stay')::text")

@@ -26,6 +26,8 @@ type requestKill struct {
 	of     string // the process that is there
 	nth    int    // time that it passes; 0 is the first
 	victim victim
+	// alone: there is no other request than "once", so that the step is its own.
+	alone bool
 	// inCommit: it goes on first, to where its commit is done and the answer is not
 	// there.
 	inCommit bool
@@ -41,10 +43,17 @@ func (k requestKill) spec() string { return fmt.Sprintf("%s/%s=stop@%d", k.at, k
 
 func (k requestKill) String() string {
 	text := fmt.Sprintf("%s, %d, %s, kill %s", k.at, max(k.nth, 1), k.of, k.victim)
-	for flag, is := range map[string]bool{"in commit": k.inCommit, "cancel": k.cancel, "take-over": k.takeOver} {
-		if is {
-			text += ", " + flag // there is no entry with two
-		}
+	if k.alone {
+		text += ", alone"
+	}
+	if k.inCommit {
+		text += ", in commit"
+	}
+	if k.cancel {
+		text += ", cancel"
+	}
+	if k.takeOver {
+		text += ", take-over"
 	}
 	return text
 }
@@ -73,20 +82,13 @@ func requestKills() []requestKill {
 		session = append(alone, theServer, theBackend)
 		workers = append(session, theWorkers)
 	)
-	inCommit := launcherAt(session, fp.StartWritten, fp.OutcomeWritten)
-	for i := range inCommit {
-		inCommit[i].inCommit = true
-	}
-	cancel := launcherAt(session, fp.RequestsLoaded, fp.HeldRegistered, fp.StartCommitted)
-	for i := range cancel {
-		cancel[i].cancel = true
-	}
-	takeOver := slices.Concat(
+	single := launcherAt(workers, fp.HeldRegistered, fp.StartWritten, fp.StartCommitted, fp.GateOpened, fp.GateWoken, fp.OutcomeWritten, fp.OutcomeCommitted)
+	inCommit := changed(launcherAt(session, fp.StartWritten, fp.OutcomeWritten), func(k *requestKill) { k.inCommit = true })
+	cancel := changed(launcherAt(session, fp.RequestsLoaded, fp.HeldRegistered, fp.StartCommitted), func(k *requestKill) { k.cancel = true })
+	takeOver := changed(slices.Concat(
 		launcherAt(session, fp.DatabaseLocked, fp.DatabaseTaken),
-		launcherAt([]victim{theLauncher, everybody, theServer}, fp.RequestsLoaded, fp.StartWritten, fp.StartCommitted))
-	for i := range takeOver {
-		takeOver[i].takeOver = true
-	}
+		launcherAt([]victim{theLauncher, everybody, theServer}, fp.RequestsLoaded, fp.StartWritten, fp.StartCommitted),
+	), func(k *requestKill) { k.takeOver = true })
 	return slices.Concat(
 		launcherAt(alone, fp.JournalWritten, fp.JournalOpened, fp.IdentityWritten, fp.IdentityMade),
 		launcherAt(session, fp.DatabaseLocked, fp.DatabaseTaken, fp.WorkersDeclared, fp.RequestsLoaded, fp.HeldRegistered, fp.SlotsPublished),
@@ -96,8 +98,16 @@ func requestKills() []requestKill {
 		launcherAt(workers, fp.TerminateLocked, fp.TerminateSet, fp.TerminateAsked),
 		killsAt("once", workers, fp.AtGate, fp.GatePassed, fp.BeginningMarked, fp.Ready, fp.MainReturned, fp.Marked),
 		killsAt("stay", workers, fp.Dying),
-		inCommit, cancel, takeOver,
+		changed(slices.Concat(single, inCommit, cancel), func(k *requestKill) { k.alone = true }),
+		takeOver,
 	)
+}
+
+func changed(kills []requestKill, change func(*requestKill)) []requestKill {
+	for i := range kills {
+		change(&kills[i])
+	}
+	return kills
 }
 
 // firstKills are those of the table that no test run leaves out: each is lost
@@ -109,9 +119,10 @@ func firstKills() []requestKill {
 			return k.at != fp.StartWritten || k.victim != theServer
 		case k.cancel, k.takeOver:
 			return k.at != fp.StartCommitted || k.victim != everybody
+		case k.alone:
+			return (k.at != fp.StartWritten || k.victim != theServer) && (k.at != fp.StartCommitted || k.victim != everybody)
 		}
-		return (k.at != fp.StartWritten || k.victim != theServer) &&
-			(k.at != fp.AtGate && k.at != fp.StartCommitted && k.at != fp.BeginningMarked || k.victim != everybody)
+		return k.at != fp.AtGate && k.at != fp.BeginningMarked || k.victim != everybody
 	})
 }
 

@@ -43,7 +43,7 @@ func (b *mutant) judge(ctx context.Context) (v verdict, output string, err error
 	if err != nil {
 		return "", "", err
 	}
-	out, err := goTool(ctx, slices.Concat([]string{"test", "-overlay", overlay, "-vet=off", "-count=1", "-failfast", "-timeout=5m"}, b.test))
+	out, err := goTool(ctx, overlay, slices.Concat([]string{"test", "-vet=off", "-count=1", "-failfast", "-timeout=5m"}, b.test))
 	switch exit := (*exec.ExitError)(nil); {
 	case ctx.Err() != nil:
 		return "", out, ctx.Err()
@@ -84,7 +84,11 @@ func writeOverlay(dir, file, text string) (string, error) {
 	return path, os.WriteFile(path, overlay, 0o600)
 }
 
-func goTool(ctx context.Context, args []string) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput()
+// goTool runs the go command with an overlay. That is in the environment, so that
+// programs which the tests build are broken, too.
+func goTool(ctx context.Context, overlay string, args []string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Env = append(os.Environ(), "GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -overlay="+overlay))
+	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
