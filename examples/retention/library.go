@@ -22,12 +22,18 @@ type settings struct {
 	batch       func() int
 	logKeep     func() time.Duration
 	dryRun      func() bool
+
+	restartTime int                    // of the workers, in seconds
+	before      func(sql string) error // see statements; nil but in tests
 }
 
 // library returns what pgexthost loads: settings, one static worker for each
 // database of retention.database, and the function they start in.
 func library() plugins.Library {
-	var s settings
+	return (&settings{restartTime: 10}).library()
+}
+
+func (s *settings) library() plugins.Library {
 	return plugins.Library{
 		Name:      libraryName,
 		Init:      s.init,
@@ -58,7 +64,7 @@ func (s *settings) init(p *plugins.Init) error {
 		return err
 	}
 	for _, name := range names {
-		w, err := worker(name)
+		w, err := s.worker(name)
 		if err != nil {
 			return err
 		}
@@ -103,7 +109,7 @@ func (s *settings) define(p *plugins.Init) {
 
 // worker describes the worker of one database. An empty name is the maintenance
 // database of the host. It returns an error for a name that no database can have.
-func worker(database string) (plugins.BackgroundWorker, error) {
+func (s *settings) worker(database string) (plugins.BackgroundWorker, error) {
 	extra, err := plugins.TextExtra(database)
 	if err != nil || len(database) >= plugins.NameDataLen {
 		return plugins.BackgroundWorker{}, elog.New(elog.Error, elog.InvalidParameterValue,
@@ -114,7 +120,7 @@ func worker(database string) (plugins.BackgroundWorker, error) {
 		Type:         "retention",
 		Flags:        plugins.ShmemAccess | plugins.BackendDatabaseConnection | plugins.Interruptible,
 		StartTime:    plugins.StartAtRecoveryFinished,
-		RestartTime:  10,
+		RestartTime:  s.restartTime,
 		LibraryName:  libraryName,
 		FunctionName: mainFunction,
 		Extra:        extra,

@@ -26,6 +26,7 @@ type manager struct {
 
 	me      string // current_user
 	leading bool
+	refused int // times that another worker had the lock
 	blocked int // rounds in a row in which a lock was not to be had
 }
 

@@ -17,10 +17,14 @@ var (
 	waitStandby = plugins.ExtensionWait("RetentionStandby") // for the worker of another host to go away
 )
 
-// standbyTime is how long a worker without the lock waits before it looks
-// again. It asks rather than queues: a statement that waits holds a snapshot,
-// and DETACH PARTITION CONCURRENTLY would wait for that.
-const standbyTime = 5 * time.Second
+// A worker without the lock looks again after firstStandby, twice that, and so
+// on up to lastStandby: its predecessor may just be dead, with a session that the
+// server is about to end. It asks rather than queues: a statement that waits
+// holds a snapshot, and DETACH PARTITION CONCURRENTLY would wait for that.
+const (
+	firstStandby = 20 * time.Millisecond
+	lastStandby  = 5 * time.Second
+)
 
 // main is retention_main. It runs until SIGTERM ends ctx. What cannot be helped
 // by trying again with the same session is returned, and the host starts the
@@ -34,6 +38,7 @@ func (s *settings) main(ctx context.Context, w *plugins.Worker) error {
 		return err
 	}
 	m := newManager(conn, w.Ereport)
+	m.before = s.before
 	for {
 		pause, event, err := s.turn(ctx, m)
 		if err != nil {
@@ -58,7 +63,8 @@ func (s *settings) turn(ctx context.Context, m *manager) (time.Duration, plugins
 		return 0, waitMain, err
 	}
 	if !leads {
-		return min(s.naptime(), standbyTime), waitStandby, nil
+		m.refused++
+		return min(firstStandby<<min(m.refused-1, 20), lastStandby), waitStandby, nil
 	}
 	result, err := m.round(ctx)
 	switch {
