@@ -31,7 +31,7 @@ func (j *job) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return j.writeStatus(ctx)
+	return j.judge(ctx, "write the status", j.writeStatus(ctx))
 }
 
 func (j *job) work(ctx context.Context) error {
