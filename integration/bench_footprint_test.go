@@ -65,7 +65,7 @@ func (s samples) memory(b *testing.B, pid int, prefix string) {
 func waitingPrograms(b *testing.B, n int) (pids []int) {
 	b.Helper()
 	for range n {
-		cmd := exec.Command(benchHost(b), "wait")
+		cmd := exec.Command(benchProgram(b, "benchhost"), "wait")
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			b.Fatal(err)

@@ -14,27 +14,33 @@ import (
 // to the free slot (gone). The worker without a session is another one.
 func BenchmarkWorker(b *testing.B) {
 	for _, running := range runnings {
-		b.Run(fmt.Sprintf("running=%d", running), func(b *testing.B) {
-			x, s := newBench(b), samples{}
-			x.start(running, false)
-			for b.Loop() {
-				s.floors(b)
-				a := x.do(benchlib.Command{Op: benchlib.OpCycle, Workers: 1})
-				s.since("started-ns", a.Asked, a.Started)
-				s.since("loaded-ns", a.Asked, a.Workers[0].Loaded)
-				s.since("main-ns", a.Asked, a.Workers[0].Main)
-				s.since("gone-ns", a.Terminate, a.Gone)
-				a = x.do(benchlib.Command{Op: benchlib.OpCycle, Workers: 1, Connected: true})
-				s.since("connected-ns", a.Asked, a.Workers[0].Connected)
-				s.since("result-ns", a.Asked, a.Workers[0].Result)
-				s.since("connect-ns", a.Workers[0].Main, a.Workers[0].Connected)
-			}
-			s.report(b, map[string]string{
-				"started-ns": "exec-floor-ns", "main-ns": "exec-floor-ns", "loaded-ns": "program-floor-ns", "gone-ns": "exec-floor-ns",
-				"connected-ns": "exec-floor-ns", "result-ns": "exec-floor-ns", "connect-ns": "pgx-floor-ns",
-			})
-		})
+		b.Run(fmt.Sprintf("running=%d", running), func(b *testing.B) { benchWorker(b, newBench(b), running) })
 	}
+}
+
+// The same of a library that is an executable.
+func BenchmarkExecutable(b *testing.B) { benchWorker(b, newBench(b, asExecutable(b)), 0) }
+
+func benchWorker(b *testing.B, x *bench, running int) {
+	b.Helper()
+	s := samples{}
+	x.start(running, false)
+	for b.Loop() {
+		s.floors(b)
+		a := x.do(benchlib.Command{Op: benchlib.OpCycle, Workers: 1})
+		s.since("started-ns", a.Asked, a.Started)
+		s.since("loaded-ns", a.Asked, a.Workers[0].Loaded)
+		s.since("main-ns", a.Asked, a.Workers[0].Main)
+		s.since("gone-ns", a.Terminate, a.Gone)
+		a = x.do(benchlib.Command{Op: benchlib.OpCycle, Workers: 1, Connected: true})
+		s.since("connected-ns", a.Asked, a.Workers[0].Connected)
+		s.since("result-ns", a.Asked, a.Workers[0].Result)
+		s.since("connect-ns", a.Workers[0].Main, a.Workers[0].Connected)
+	}
+	s.report(b, map[string]string{
+		"started-ns": "exec-floor-ns", "main-ns": "exec-floor-ns", "loaded-ns": "program-floor-ns", "gone-ns": "exec-floor-ns",
+		"connected-ns": "exec-floor-ns", "result-ns": "exec-floor-ns", "connect-ns": "pgx-floor-ns",
+	})
 }
 
 // From kill -9 to the first line of the next main.

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -36,11 +35,11 @@ type bench struct {
 	in   *json.Decoder
 }
 
-func newBench(b *testing.B) *bench {
+func newBench(b *testing.B, options ...hostOption) *bench {
 	b.Helper()
 	dir := shortTempDir(b)
-	h := startHost(b, withFileSettingsOnly(), fromProgram(benchHost(b)), withServer(sharedServer(b).ConnInfo()),
-		withSetting("max_worker_processes=1000"), withSetting("shared_preload_libraries=bench"), withSetting("bench.dir="+dir))
+	h := startHost(b, append([]hostOption{withFileSettingsOnly(), fromProgram(benchProgram(b, "benchhost")), withServer(sharedServer(b).ConnInfo()),
+		withSetting("max_worker_processes=1000"), withSetting("shared_preload_libraries=bench"), withSetting("bench.dir=" + dir)}, options...)...)
 	path := filepath.Join(dir, benchlib.DriverSocket)
 	h.eventually("the driver", func() bool { _, err := os.Stat(path); return err == nil })
 	var conn net.Conn
@@ -77,29 +76,27 @@ func (x *bench) start(workers int, connected bool) (pids []int) {
 	return pids
 }
 
-var benchHostOnce struct {
-	sync.Once
-	path string
-	err  error
+// benchProgram builds a program to measure, as "make build" does, and returns
+// its path. The go command keeps what has not changed.
+func benchProgram(b *testing.B, pkg string) string {
+	b.Helper()
+	path, err := filepath.Abs("../bin/bench/" + filepath.Base(pkg))
+	if err != nil {
+		b.Fatal(err)
+	}
+	build := exec.Command("go", "build", "-trimpath", "-o", path, "./"+pkg)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	return path
 }
 
-// benchHost builds the program to measure, as "make build" does.
-func benchHost(b *testing.B) string {
+// asExecutable has the measured library run from an executable of its own, in
+// the place of the host's program.
+func asExecutable(b *testing.B) hostOption {
 	b.Helper()
-	o := &benchHostOnce
-	o.Do(func() {
-		if o.path, o.err = filepath.Abs("../bin/benchhost"); o.err != nil {
-			return
-		}
-		build := exec.Command("go", "build", "-trimpath", "-o", o.path, "./benchhost")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		build.Stderr = os.Stderr
-		o.err = build.Run()
-	})
-	if o.err != nil {
-		b.Fatal(o.err)
-	}
-	return o.path
+	return withSetting("dynamic_library_path=" + filepath.Dir(benchProgram(b, "benchlib/bench")))
 }
 
 // samples are what a run has measured, by unit.
@@ -149,7 +146,7 @@ func (s samples) report(b *testing.B, floors map[string]string) {
 // in a process that is there already.
 func (s samples) floors(b *testing.B) {
 	b.Helper()
-	program, conninfo := benchHost(b), sharedServer(b).ConnInfo()
+	program, conninfo := benchProgram(b, "benchhost"), sharedServer(b).ConnInfo()
 	for unit, f := range map[string]func() error{
 		"exec-floor-ns":    exec.Command("/bin/true").Run,
 		"program-floor-ns": exec.Command(program, "leave").Run,
