@@ -65,9 +65,12 @@ func (l *requestLife) begin() {
 	l.first.eventually("the first host's worker", func() bool { return l.starts()[stayArg] == 1 })
 	l.start()
 	l.host.waitLog("another host serves it")
+	its := l.first.launcherPid()
+	l.first.freeze(its) // or it would do what is left to the other
 	l.exec(launchOnce)
 	l.exec(launchOthers)
 	l.first.signal(unix.SIGKILL)
+	l.first.kill(its)
 	l.first.awaitExit()
 }
 
