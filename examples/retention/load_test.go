@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"math"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Applications insert, in transactions short and long, and read, while forty
+// Applications insert, in transactions short and long, and read, while twenty
 // days pass. No insert fails, and no row is lost.
 func TestApplicationsNoticeNothing(t *testing.T) {
 	for _, tt := range []struct {
@@ -36,10 +38,13 @@ func TestApplicationsNoticeNothing(t *testing.T) {
 			now.Store(start.Unix())
 			ctx, stop := context.WithCancel(t.Context())
 			var applications sync.WaitGroup
-			for i := range 4 {
-				conn := d.connect()
+			all := make([]*application, 4)
+			for i := range all {
+				a := &application{conn: d.connect(), now: &now, ahead: tt.ahead, slow: i == 0}
+				all[i] = a
+				a.since.Store(start.Unix())
 				applications.Go(func() {
-					a := application{conn, &now, tt.ahead, i == 0}
+					defer a.since.Store(math.MaxInt64)
 					for ctx.Err() == nil {
 						n, err := a.transact(t.Context())
 						if err != nil {
@@ -50,9 +55,13 @@ func TestApplicationsNoticeNothing(t *testing.T) {
 					}
 				})
 			}
-			for day := range 40 {
+			for day := range 20 {
 				today := start.AddDate(0, 0, day)
 				m.clock = &today
+				// No application shall insert what has just expired.
+				d.await("the transactions of three days ago", func() bool {
+					return !slices.ContainsFunc(all, func(a *application) bool { return a.since.Load() < today.AddDate(0, 0, -2).Unix() })
+				})
 				d.await("a round that is not blocked", func() bool { return m.work(d).blocked == 0 })
 				now.Store(today.Unix())
 			}
@@ -62,7 +71,7 @@ func TestApplicationsNoticeNothing(t *testing.T) {
 			if got := d.countAll(); got != inserted.Load() {
 				t.Errorf("%d rows, of %d inserted", got, inserted.Load())
 			}
-			d.want("true", "SELECT (count(*) > 30)::text FROM retention.log WHERE action = 'detached'")
+			d.want("true", "SELECT (count(*) >= 15)::text FROM retention.log WHERE action = 'detached'")
 			t.Logf("%d rows", inserted.Load())
 		})
 	}
@@ -73,13 +82,16 @@ type application struct {
 	now   *atomic.Int64
 	ahead []int
 	slow  bool
+	since atomic.Int64 // when its transaction began
 }
 
 // transact reads and inserts, and returns how many rows it has inserted.
-func (a application) transact(ctx context.Context) (n int64, err error) {
+func (a *application) transact(ctx context.Context) (n int64, err error) {
+	began := a.now.Load()
+	a.since.Store(began)
 	err = pgx.BeginFunc(ctx, a.conn, func(tx pgx.Tx) error {
 		for _, days := range a.ahead {
-			at := time.Unix(a.now.Load(), 0).AddDate(0, 0, days)
+			at := time.Unix(began, 0).AddDate(0, 0, days)
 			if _, err := tx.Exec(ctx, "INSERT INTO p VALUES ($1)", at); err != nil {
 				return err
 			}
