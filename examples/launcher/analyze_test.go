@@ -93,6 +93,9 @@ func TestATableThatIsLockedKeepsNobodyWaiting(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.awaitAnalyzed("app", "locked")
+	if b.countLog("could not analyze") != 0 {
+		t.Error("it was waited for, as long as lock_timeout allows")
+	}
 }
 
 func TestATableThatCannotBeAnalyzedIsReportedOnceAnInterval(t *testing.T) {

@@ -94,9 +94,11 @@ func (c *consumer) do(ctx context.Context, job Job) error {
 
 // lockSQL makes the job this transaction's, if it is still as it was claimed,
 // and shows in pg_stat_activity which job that is, as long as the transaction
-// lasts.
+// lasts. It does not skip a locked row: a claim that began before this one's
+// commit locks the new version of the row, finds that it is not due any more,
+// and keeps the lock to its end, which is near.
 const lockSQL = `SELECT set_config('application_name', $3, true) FROM queue.job
-WHERE id = $1 AND attempts = $2 FOR UPDATE SKIP LOCKED`
+WHERE id = $1 AND attempts = $2 FOR UPDATE`
 
 // attempt runs the handler and deletes the job, in one transaction.
 func (c *consumer) attempt(ctx context.Context, job Job) error {

@@ -119,6 +119,17 @@ func TestWorkersDoJobsInParallel(t *testing.T) {
 	b.awaitEmpty()
 }
 
+// A claim that overlaps with another's locks, for a moment, what that one has got.
+func TestWorkersThatClaimAtOnceLoseNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, "queue.workers=4", "queue.claim_timeout=1h", "queue.batch_size=3", "queue.function_schemas=jobs", "log_min_messages=log")
+	b.exec("CREATE SCHEMA jobs")
+	b.exec("CREATE FUNCTION jobs.quick(jsonb) RETURNS void LANGUAGE sql AS 'INSERT INTO public.effect VALUES (1)'")
+	b.exec("INSERT INTO queue.job (kind) SELECT 'jobs.quick' FROM generate_series(1, 3000)")
+	b.awaitEmpty()
+	b.expect("3000", "SELECT count(*) FROM effect")
+}
+
 func TestAJobIsNobodyElsesHoweverLongItTakes(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, "queue.workers=2", "queue.claim_timeout=100ms", "queue.poll_interval=10ms")
