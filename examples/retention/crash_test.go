@@ -39,7 +39,7 @@ func crashWorld(d *database, rest bool) {
 // comes out if nobody is stopped.
 func TestAWorkerStoppedBeforeAnyStatementIsResumed(t *testing.T) {
 	d := newDatabase(t)
-	d.exec("CREATE ROLE crash_owner; GRANT CREATE ON SCHEMA public TO crash_owner")
+	d.exec("GRANT CREATE ON SCHEMA public TO crash_owner")
 	for _, tt := range []struct {
 		name, policy string
 		rest         bool

@@ -207,7 +207,7 @@ func TestPartitionsMadeByHandAreWorkedAround(t *testing.T) {
 
 func TestAPartitionIsLikeItsParent(t *testing.T) {
 	d := newDatabase(t)
-	d.exec(`CREATE ROLE "Own Er"; CREATE ROLE reader; CREATE SCHEMA "My Schema" AUTHORIZATION "Own Er"; GRANT USAGE ON SCHEMA "My Schema" TO reader`)
+	d.exec(`CREATE SCHEMA "My Schema" AUTHORIZATION "Own Er"; GRANT USAGE ON SCHEMA "My Schema" TO reader`)
 	d.exec(`SET ROLE "Own Er"; CREATE TABLE "My Schema".ref (id int PRIMARY KEY);
 		CREATE TABLE "My Schema"."Ta""ble" ("At T" timestamptz NOT NULL DEFAULT '2026-11-21', id int REFERENCES "My Schema".ref, dropped int, twice int GENERATED ALWAYS AS (id * 2) STORED,
 			note text COMPRESSION pglz CHECK (note <> ''), PRIMARY KEY ("At T", id)) PARTITION BY RANGE ("At T");

@@ -33,7 +33,24 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = server.Stop(context.Background()) }()
+	if err := createRoles(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	return m.Run()
+}
+
+// createRoles makes those of all tests: they belong to no database, and so would
+// be there already when a test is run again.
+func createRoles() error {
+	conn, err := pgx.Connect(context.Background(), server.ConnInfo())
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.Background())
+	_, err = conn.Exec(context.Background(), `CREATE ROLE crash_owner; CREATE ROLE "Own Er"; CREATE ROLE reader;
+		CREATE ROLE keeper LOGIN; CREATE ROLE team; CREATE ROLE stranger; GRANT team TO keeper; CREATE ROLE lesser`)
+	return err
 }
 
 // patience is how long a test waits for what must happen, on a busy machine.

@@ -9,8 +9,7 @@ import (
 
 func TestAnOwnerNeedsNoMoreRights(t *testing.T) {
 	d := newDatabase(t)
-	d.exec(`CREATE ROLE keeper LOGIN; CREATE ROLE team; CREATE ROLE stranger; GRANT team TO keeper;
-		CREATE SCHEMA archive AUTHORIZATION keeper; CREATE SCHEMA app; GRANT USAGE, CREATE ON SCHEMA app TO keeper, team, stranger`)
+	d.exec(`CREATE SCHEMA archive AUTHORIZATION keeper; CREATE SCHEMA app; GRANT USAGE, CREATE ON SCHEMA app TO keeper, team, stranger`)
 	d.exec("GRANT CREATE ON DATABASE " + d.name + " TO keeper")
 	for _, owner := range []string{"keeper", "team", "stranger"} {
 		d.exec(`SET ROLE ` + owner + `; CREATE TABLE app.` + owner + ` (at date NOT NULL) PARTITION BY RANGE (at);
@@ -33,8 +32,8 @@ func TestAnOwnerNeedsNoMoreRights(t *testing.T) {
 // does run code of his.
 func TestASchemaOfAnotherRoleIsNotTouched(t *testing.T) {
 	for _, sql := range []string{
-		"CREATE ROLE lesser1; CREATE SCHEMA retention AUTHORIZATION lesser1",
-		"CREATE ROLE lesser2; CREATE SCHEMA retention; CREATE TABLE retention.version (version int); ALTER TABLE retention.version OWNER TO lesser2",
+		"CREATE SCHEMA retention AUTHORIZATION lesser",
+		"CREATE SCHEMA retention; CREATE TABLE retention.version (version int); ALTER TABLE retention.version OWNER TO lesser",
 	} {
 		d := newDatabase(t)
 		d.exec(sql)
