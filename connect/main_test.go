@@ -35,6 +35,9 @@ var objects = []string{
 	`ALTER ROLE limited SET lock_timeout = '8min'`,
 	`ALTER DATABASE other SET idle_session_timeout = '9min'`,
 	`ALTER DATABASE other SET extra_float_digits = 2`,
+	`CREATE ROLE hijacker`,
+	`CREATE DATABASE hijacked`,
+	`ALTER DATABASE hijacked SET role = hijacker`,
 
 	`CREATE ROLE insider LOGIN`,
 	`GRANT CONNECT ON DATABASE private TO insider`,
@@ -53,6 +56,9 @@ var objects = []string{
 	`CREATE ROLE masked LOGIN`,
 	`ALTER ROLE masked SET role = 'plain'`,
 	`GRANT plain TO masked`,
+	`GRANT hijacker TO masked`,
+	`CREATE ROLE "half masked" LOGIN`,
+	`ALTER ROLE "half masked" SET role = 'plain'`, // which it may not
 
 	`CREATE ROLE member LOGIN`,
 	`GRANT plain, nologin, "full", insider, chief, settled, masked, "odd \ 'role' ""x" TO member`,

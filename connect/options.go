@@ -13,6 +13,7 @@ type Option func(*options)
 type options struct {
 	keepTimeouts bool
 	settings     map[string]string
+	ownRole      bool
 	probe        time.Duration // 0: an ordinary session
 }
 
@@ -37,6 +38,12 @@ func KeepTimeouts() Option { return func(o *options) { o.keepTimeouts = true } }
 func WithSetting(name, value string) Option {
 	return func(o *options) { o.settings[name] = value }
 }
+
+// IgnoreDatabaseRole keeps ALTER DATABASE … SET role from having an effect on the
+// session: that is for the owner of the database to say, who would choose whose
+// objects the session takes for its own, while they can still RESET ROLE. What the
+// connection settings or ALTER ROLE say counts.
+func IgnoreDatabaseRole() Option { return func(o *options) { o.ownRole = true } }
 
 // AsProbe is for a session that only finds out about the server, which may be
 // down, ill, or no PostgreSQL at all. Limit bounds the look-up of each host
@@ -77,9 +84,21 @@ func (o options) setup(params map[string]string) string {
 		// Some systems can't, and their servers refuse any value but 0.
 		b.WriteString(", CASE WHEN pg_catalog.version() OPERATOR(pg_catalog.~~) '%linux%' THEN pg_catalog.set_config('" + deathWatch + "', '2s', false) END")
 	}
+	if o.ownRole && !givenSettings(params)["role"] {
+		b.WriteString(", pg_catalog.set_config('role', coalesce((" + ownRoleQuery + "), 'none'), false)")
+	}
 	b.WriteString(" FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()")
 	return b.String()
 }
+
+// ownRoleQuery asks for the role that ALTER ROLE gives the login: as it does at a
+// login, if that role exists and may be set.
+const ownRoleQuery = `SELECT r.rolname::pg_catalog.text FROM pg_catalog.pg_db_role_setting s
+	JOIN pg_catalog.pg_roles l ON l.oid OPERATOR(pg_catalog.=) s.setrole AND l.rolname OPERATOR(pg_catalog.=) session_user,
+	pg_catalog.unnest(s.setconfig) c
+	JOIN pg_catalog.pg_roles r ON c OPERATOR(pg_catalog.=) pg_catalog.concat('role=', r.rolname)
+	WHERE s.setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[0, d.oid]) AND pg_catalog.pg_has_role(session_user, r.oid, 'MEMBER')
+	ORDER BY s.setdatabase OPERATOR(pg_catalog.=) 0 LIMIT 1`
 
 // quoteLiteral writes a string constant that means the same whatever
 // standard_conforming_strings is.

@@ -38,6 +38,32 @@ func TestSessionIsFreedFromTimeoutsUnlessToldOtherwise(t *testing.T) {
 	}
 }
 
+func TestTheOwnerOfADatabaseDoesNotChooseTheRoleOfASessionThatIgnoresThat(t *testing.T) {
+	for name, tt := range map[string]struct {
+		conninfo string
+		opts     []connect.Option
+		want     string
+	}{
+		"not ignored":               {"", nil, "hijacker"},
+		"ignored":                   {"", []connect.Option{connect.IgnoreDatabaseRole()}, "postgres"},
+		"the login's own":           {" user=masked", []connect.Option{connect.IgnoreDatabaseRole()}, "plain"},
+		"one that it may not be":    {" user='half masked'", []connect.Option{connect.IgnoreDatabaseRole()}, "half masked"},
+		"the connection settings'":  {" options='-c role=member'", []connect.Option{connect.IgnoreDatabaseRole()}, "member"},
+		"those, over the login's":   {" user=masked options='-c role=hijacker'", []connect.Option{connect.IgnoreDatabaseRole()}, "hijacker"},
+		"in a database without one": {" dbname=other", []connect.Option{connect.IgnoreDatabaseRole()}, "postgres"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			database := "hijacked"
+			if strings.Contains(tt.conninfo, "dbname") {
+				database = ""
+			}
+			if got := query(t, open(t, server.ConnInfo()+tt.conninfo, database, tt.opts...), "SELECT current_user::text"); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestSettingsOfAPluginAreTakenAsTheyAre(t *testing.T) {
 	const odd = `it's \odd`
 	conn := open(t, server.ConnInfo()+" options='-c standard_conforming_strings=off -c escape_string_warning=off'", "", connect.WithSetting("my.setting", odd))

@@ -226,7 +226,7 @@ func (e *extensionCommand) withSession(ctx context.Context, do func(ctx context.
 	if config, err = config.ForDatabase(e.database); err != nil {
 		return err
 	}
-	conn, err := connect.Open(ctx, config, "pgexthost extension")
+	conn, err := connect.Open(ctx, config, "pgexthost extension", connect.IgnoreDatabaseRole())
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ var errLostOwnership = errors.New("another host has taken over")
 // role or the database has set.
 func sessionOptions() []connect.Option {
 	return []connect.Option{
+		connect.IgnoreDatabaseRole(),
 		connect.WithSetting("search_path", "pg_catalog, pg_temp"),
 		connect.WithSetting("default_transaction_isolation", "read committed"),
 		connect.WithSetting("default_transaction_read_only", "off"),
