@@ -193,7 +193,7 @@ func TestASchemaOfALesserRoleIsNotTouched(t *testing.T) {
 		wantState(t, "list", err, "42501")
 		_, err = sql.Scripts().Install(within(t), host, "pgexthost", "")
 		wantState(t, "install", err, "42501")
-		if err := sql.CheckOwner(within(t), host); connect.SQLState(err) != elog.InsufficientPrivilege {
+		if _, err := sql.CheckOwner(within(t), host); connect.SQLState(err) != elog.InsufficientPrivilege {
 			t.Errorf("as %s: %v", user, err)
 		}
 	}
@@ -205,5 +205,10 @@ func TestASchemaOfALesserRoleIsNotTouched(t *testing.T) {
 	// A greater role's is no danger.
 	exec(t, admin, "DROP SCHEMA pgexthost CASCADE")
 	install(t, admin, "pgexthost")
-	check(t, sql.CheckOwner(within(t), conn))
+	for _, want := range []bool{true, false} {
+		if exists, err := sql.CheckOwner(within(t), conn); err != nil || exists != want {
+			t.Errorf("got %v, %v, want %v", exists, err, want)
+		}
+		exec(t, admin, "DROP SCHEMA IF EXISTS pgexthost CASCADE")
+	}
 }

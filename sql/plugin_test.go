@@ -18,10 +18,12 @@ var plugin = map[string]string{
 	"thing--1.0.sql": `\echo Use "pgexthost extension install thing" to load this file. \quit
 CREATE TABLE thing (a int, owner text DEFAULT '@extowner@', home text DEFAULT '@extschema@', neighbour text DEFAULT '@extschema:other@');
 CREATE FUNCTION things() RETURNS bigint BEGIN ATOMIC SELECT count(*) FROM thing; END;
+CREATE FUNCTION twice(int) RETURNS int BEGIN ATOMIC SELECT 2 * $1; END;
+PREPARE statement AS SELECT $1::int;
 CREATE FUNCTION later() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM only_later';
 SELECT other();`,
 	"thing--1.0--1.1.sql": "ALTER TABLE thing ADD b int; INSERT INTO thing VALUES (1)",
-	"thing--drop.sql":     "DROP FUNCTION later, things; DROP TABLE thing",
+	"thing--drop.sql":     "DROP FUNCTION later, things, twice; DROP TABLE thing",
 	"other--1.sql":        "CREATE FUNCTION other() RETURNS int RETURN 1",
 	"other--drop.sql":     "DROP FUNCTION other()",
 }
@@ -87,13 +89,18 @@ func TestAScriptThatFailsSaysWhereAndLeavesNothing(t *testing.T) {
 	conn := newDatabase(t, "owner")
 	install(t, conn, "pgexthost")
 	for script, want := range map[string]string{
-		"CREATE TABLE t ();\n\n-- x\nSELECT 1/0;":                       "22012|division by zero|4",
-		"CREATE TABLE t ();\nSELECT 1,\n  nope;":                        `42703|column "nope" does not exist|3`,
-		"CREATE TABLE t ();\nSELECT FROM\n  WHERE;":                     `42601|syntax error at or near "WHERE"|3`,
-		"CREATE TABLE t ();\nCOMMIT;":                                   "0A000|transaction control statements are not allowed within an extension script|2",
-		"CREATE TABLE t ();\nDO $$\nBEGIN\n COMMIT;\nEND $$;":           "2D000|invalid transaction termination|2",
-		"\\echo x\nCREATE TABLE t ();\n\\set x y":                       `42601|syntax error at or near "\"|3`,
-		"CREATE TABLE t ();\nSELECT '@extschema:nobody@'::regnamespace": "22023|extension \"nobody\" is not required by \"thing\"|",
+		"CREATE TABLE t ();\n\n-- x\nSELECT 1/0;":             "22012|division by zero|4",
+		"CREATE TABLE t ();\nSELECT 1,\n  nope;":              `42703|column "nope" does not exist|3`,
+		"CREATE TABLE t ();\nSELECT FROM\n  WHERE;":           `42601|syntax error at or near "WHERE"|3`,
+		"CREATE TABLE t ();\nCOMMIT;":                         "0A000|transaction control statements are not allowed within an extension script|2",
+		"CREATE TABLE t ();\nDO $$\nBEGIN\n COMMIT;\nEND $$;": "2D000|invalid transaction termination|2",
+		// What is one statement for us must be one for the server.
+		"CREATE DOMAIN atomic AS int;\nCREATE TABLE t (begin atomic);\nCOMMIT;\nSELECT":     "0A000|transaction control statements are not allowed within an extension script|3",
+		"CREATE TABLE t ();\nSET standard_conforming_strings = off;\nSELECT E'' '; COMMIT;": `42601|unterminated quoted string at or near "'; COMMIT;"|3`,
+		"CREATE TABLE t ();\nSELECT $$;\n COMMIT;":                                          `42601|unterminated dollar-quoted string at or near "$$;` + "\n" + ` COMMIT;"|2`,
+		"CREATE TABLE t ();\nCOPY t FROM stdin;\n\\.":                                       "0A000|COPY FROM STDIN and COPY TO STDOUT are not supported within an extension script|2",
+		"\\echo x\nCREATE TABLE t ();\n\\set x y":                                           `42601|syntax error at or near "\"|3`,
+		"CREATE TABLE t ();\nSELECT '@extschema:nobody@'::regnamespace":                     "22023|extension \"nobody\" is not required by \"thing\"|",
 	} {
 		dir := files(t, map[string]string{"thing--1.0.sql": script})
 		wanted := strings.Split(want, "|")
@@ -104,6 +111,15 @@ func TestAScriptThatFailsSaysWhereAndLeavesNothing(t *testing.T) {
 		if query[bool](t, conn, "SELECT to_regclass('public.t') IS NOT NULL OR EXISTS (SELECT FROM pgexthost.extension WHERE name = 'thing')") {
 			t.Fatalf("%q has left something", script)
 		}
+	}
+}
+
+func TestAFileWithWhatIsNoTextIsRefused(t *testing.T) {
+	conn := newDatabase(t, "owner")
+	install(t, conn, "pgexthost")
+	for _, text := range []string{"SELECT 1;\x00 SELECT 2", "SELECT '\xff'"} {
+		dir := files(t, map[string]string{"thing--1.sql": text})
+		failure(t, installFrom(t, opened(t, dir), conn, "thing", ""), "22021", `invalid byte sequence for encoding "UTF8" in file "`+dir+`/extension/thing--1.sql"`)
 	}
 }
 
@@ -144,7 +160,7 @@ func TestASchemaThatWouldChangeTheScriptIsRefused(t *testing.T) {
 	conn := newDatabase(t, "owner")
 	install(t, conn, "pgexthost")
 	c := opened(t, files(t, map[string]string{"thing--1.sql": "DO $$ BEGIN PERFORM '@extschema@'; END $$", "other--1.sql": "CREATE TABLE other ()"}))
-	for _, schema := range []string{"a'b", "a$$b", `a"b`, `a\b`} {
+	for _, schema := range []string{"a'b", "a$$b", `a"b`, `a\b`, `"a`, `a"`, `"`} {
 		exec(t, conn, `CREATE SCHEMA "`+strings.ReplaceAll(schema, `"`, `""`)+`"`)
 		failure(t, installFrom(t, c, conn, "thing", schema), "22023", `invalid character in extension "thing" schema: must not contain any of ""$'\"`)
 		check(t, installFrom(t, c, conn, "other", schema))

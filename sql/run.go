@@ -74,11 +74,17 @@ func (t transaction) runScript(ctx context.Context, file, text string) error {
 	return nil
 }
 
+// runStatement runs what is one statement for the server as well: of several, one
+// could be a COMMIT.
 func (t transaction) runStatement(ctx context.Context, s statement) error {
-	if s.controlsTransaction() {
+	switch {
+	case s.controlsTransaction():
 		return elog.New(elog.Error, elog.FeatureNotSupported, "transaction control statements are not allowed within an extension script")
+	case s.copiesFromClient():
+		return elog.New(elog.Error, elog.FeatureNotSupported, "COPY FROM STDIN and COPY TO STDOUT are not supported within an extension script").
+			WithHint("Use INSERT.")
 	}
-	return t.exec(ctx, s.text)
+	return t.tx.Conn().PgConn().ExecParams(ctx, s.text, nil, nil, nil, nil).Read().Err
 }
 
 // place finds out what scripts of the extension are told; the schema that a control
@@ -144,7 +150,7 @@ func (p place) substitute(e *extension, text string) (string, error) {
 		if !strings.Contains(text, old) {
 			return
 		}
-		if strings.ContainsAny(strings.Trim(value, `"`), quotingRelevant) {
+		if strings.ContainsAny(strings.TrimSuffix(strings.TrimPrefix(value, `"`), `"`), quotingRelevant) {
 			flaw = elog.New(elog.Error, elog.InvalidParameterValue, "invalid character in extension %s: must not contain any of \"%s\"", what, quotingRelevant)
 		}
 		text = strings.ReplaceAll(text, old, value)

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -170,7 +171,7 @@ func (s source) read(file string) (string, error) {
 	if err != nil {
 		return "", elog.New(elog.Error, elog.FileAccessCode(err), "could not read file \"%s\": %s", s.path(file), elog.OSReason(err)).WithCause(err)
 	}
-	if !utf8.Valid(text) {
+	if !utf8.Valid(text) || bytes.IndexByte(text, 0) >= 0 { // PostgreSQL has no character 0
 		return "", elog.New(elog.Error, elog.CharacterNotInRepertoire, "invalid byte sequence for encoding \"UTF8\" in file \"%s\"", s.path(file))
 	}
 	return string(text), nil

@@ -17,6 +17,7 @@ type statement struct {
 func statements(script string) []statement {
 	var all []statement
 	l := lexer{script: script}
+	line, counted := 1, 0
 	for {
 		l.skipBlank()
 		if l.at == len(script) {
@@ -25,7 +26,8 @@ func statements(script string) []statement {
 		start := l.at
 		end := l.statement()
 		if text := script[start:end]; text != "" {
-			all = append(all, statement{text, 1 + strings.Count(script[:start], "\n")})
+			line, counted = line+strings.Count(script[counted:start], "\n"), start
+			all = append(all, statement{text, line})
 		}
 	}
 }
@@ -44,6 +46,31 @@ func (s statement) controlsTransaction() bool {
 		return true
 	case "START", "PREPARE":
 		return words[1] == "TRANSACTION"
+	}
+	return false
+}
+
+// copiesFromClient reports whether the statement is a COPY whose data are with the
+// client: here nobody has any.
+func (s statement) copiesFromClient() bool {
+	l := lexer{script: s.text}
+	var words []string // outside of parentheses
+	for parentheses := 0; l.at < len(l.script); {
+		switch c := l.script[l.at]; {
+		case isWordStart(c):
+			if word := l.wordOrString(); parentheses == 0 {
+				words = append(words, word)
+			}
+		case l.quoted(), l.comment():
+		default:
+			parentheses += depthOf(c)
+			l.at++
+		}
+	}
+	for i := range len(words) - 1 {
+		if words[i] == "FROM" && words[i+1] == "STDIN" || words[i] == "TO" && words[i+1] == "STDOUT" {
+			return words[0] == "COPY"
+		}
 	}
 	return false
 }
@@ -79,28 +106,36 @@ func (l *lexer) statement() (end int) {
 		case c == ';' && parentheses == 0 && bodies == 0:
 			l.at++
 			return l.at - 1
-		case c == '(':
-			parentheses++
-			l.at++
-		case c == ')':
-			parentheses--
-			l.at++
 		case isWordStart(c):
 			word := l.wordOrString()
-			bodies += bodyDepth(words, word, bodies)
+			if parentheses == 0 {
+				bodies += bodyDepth(words, word, bodies)
+			}
 			words = append(words, word)
 		case l.quoted(), l.comment():
 		default:
+			parentheses = max(0, parentheses+depthOf(c))
 			l.at++
 		}
 	}
 	return l.at
 }
 
+// depthOf is 1 for what opens parentheses, -1 for what closes them.
+func depthOf(c byte) int {
+	switch c {
+	case '(':
+		return 1
+	case ')':
+		return -1
+	}
+	return 0
+}
+
 // bodyDepth returns by how much a word deepens the body of an SQL function: BEGIN
 // ATOMIC begins one, and END ends it, or a CASE within.
 func bodyDepth(before []string, word string, depth int) int {
-	inRoutine := len(before) > 1 && before[0] == "CREATE"
+	inRoutine := createsRoutine(before)
 	switch {
 	case inRoutine && depth == 0 && word == "ATOMIC" && before[len(before)-1] == "BEGIN", depth > 0 && word == "CASE":
 		return 1
@@ -108,6 +143,18 @@ func bodyDepth(before []string, word string, depth int) int {
 		return -1
 	}
 	return 0
+}
+
+// createsRoutine reports whether a statement that begins with these words has a body.
+func createsRoutine(words []string) bool {
+	if len(words) < 2 || words[0] != "CREATE" {
+		return false
+	}
+	what := words[1]
+	if what == "OR" && len(words) > 3 {
+		what = words[3]
+	}
+	return what == "FUNCTION" || what == "PROCEDURE"
 }
 
 // skipBlank goes to the next word.
@@ -176,13 +223,28 @@ func (l *lexer) wordOrString() string {
 	if word != "E" || l.at == len(l.script) || l.script[l.at] != '\'' {
 		return word
 	}
-	for l.at++; l.at < len(l.script) && l.script[l.at] != '\''; l.at++ {
-		if l.script[l.at] == '\\' {
-			l.at++
+	for more := true; more; more = l.continued() {
+		for l.at++; l.at < len(l.script) && l.script[l.at] != '\''; l.at++ {
+			if l.script[l.at] == '\\' {
+				l.at++
+			}
 		}
+		l.at = min(l.at+1, len(l.script))
 	}
-	l.at = min(l.at+1, len(l.script))
 	return ""
+}
+
+// continued goes to the next part of a text, where that is: at once, which stands
+// for a quote, or on another line, with nothing but comments between.
+func (l *lexer) continued() bool {
+	next := *l
+	next.skipBlank()
+	gap := l.script[l.at:next.at]
+	if strings.Contains(gap, "/*") || gap != "" && !strings.Contains(gap, "\n") || !strings.HasPrefix(l.script[next.at:], "'") {
+		return false
+	}
+	*l = next
+	return true
 }
 
 // word goes behind the word that begins here, and returns it.

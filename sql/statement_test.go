@@ -23,11 +23,19 @@ func TestAScriptIsSplitWhereItsStatementsEnd(t *testing.T) {
 		"create or replace function f() returns int begin atomic select 1; select case when true then 2 end; end; select 3": "1:create or replace function f() returns int " +
 			"begin atomic select 1; select case when true then 2 end; end|1:select 3",
 		"BEGIN; SELECT CASE WHEN true THEN 1 END; END;": "1:BEGIN|1:SELECT CASE WHEN true THEN 1 END|1:END",
-		"SELECT 'open; \n":    "1:SELECT 'open; \n",
-		"SELECT $x$ open; ":   "1:SELECT $x$ open; ",
-		"SELECT /* open; ":    "1:SELECT /* open; ",
-		`SELECT E'open\`:      `1:SELECT E'open\`,
-		"SELECT ü1$; SELECT;": "1:SELECT ü1$|1:SELECT",
+		"SELECT 'open; \n":                              "1:SELECT 'open; \n",
+		"SELECT $x$ open; ":                             "1:SELECT $x$ open; ",
+		"SELECT /* open; ":                              "1:SELECT /* open; ",
+		`SELECT E'open\`:                                `1:SELECT E'open\`,
+		`SELECT E'it''s \'; x'; SELECT`:                 `1:SELECT E'it''s \'; x'|1:SELECT`,
+		"SELECT E'a' -- b\n '\\'; x'; SELECT":           "1:SELECT E'a' -- b\n '\\'; x'|2:SELECT",
+		`SELECT E'a' '\'; SELECT`:                       `1:SELECT E'a' '\'|1:SELECT`,
+		"CREATE TABLE t (begin atomic); COMMIT":         "1:CREATE TABLE t (begin atomic)|1:COMMIT",
+		"CREATE VIEW v AS SELECT 1 begin atomic; END":   "1:CREATE VIEW v AS SELECT 1 begin atomic|1:END",
+		"SELECT 1); COMMIT":                             "1:SELECT 1)|1:COMMIT",
+		"CREATE FUNCTION f(begin atomic) RETURN 1; END": "1:CREATE FUNCTION f(begin atomic) RETURN 1|1:END",
+		"CREATE PROCEDURE p() BEGIN ATOMIC; END; END":   "1:CREATE PROCEDURE p() BEGIN ATOMIC; END|1:END",
+		"SELECT ü1$; SELECT;":                           "1:SELECT ü1$|1:SELECT",
 	} {
 		var got []string
 		for _, s := range statements(script) {
@@ -57,6 +65,26 @@ func TestTransactionControlIsRecognized(t *testing.T) {
 		if got := (statement{text: text}).controlsTransaction(); got != want {
 			t.Errorf("%q: %v", text, got)
 		}
+	}
+}
+
+func TestACopyWithoutAFileIsRecognized(t *testing.T) {
+	for text, want := range map[string]bool{
+		"COPY t FROM stdin": true, "copy t (a, \"b\") from -- x\n STDIN WITH (FORMAT csv)": true, "COPY (SELECT 1) TO STDOUT": true,
+		"COPY t FROM PROGRAM 'stdin'": false, "COPY t FROM 'STDIN'": false, "COPY t TO '/dev/null'": false,
+		"SELECT a FROM stdin": false, "COPY (SELECT a FROM stdin) TO '/dev/null'": false, "": false, "COPY": false,
+	} {
+		if got := (statement{text: text}).copiesFromClient(); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+func TestTheLinesOfAHugeScriptAreCountedOnce(t *testing.T) {
+	const count = 400_000
+	all := statements(strings.Repeat("SELECT 1;\n", count))
+	if len(all) != count || all[count-1].line != count {
+		t.Errorf("got %d statements, the last on line %d", len(all), all[len(all)-1].line)
 	}
 }
 

@@ -34,36 +34,41 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// CheckOwner refuses with 42501 if schema pgexthost, or a relation in it, belongs to
-// a role that is neither the session's user nor may become it. Views, rules and
-// triggers run with the rights of whoever uses them: the owner of some database
-// would get those of the host's user. To be called before anything of the schema is
-// used; it needs the search_path pg_catalog, pg_temp. No schema is no error.
-func CheckOwner(ctx context.Context, q querier) error {
+// CheckOwner reports whether there is a schema pgexthost, and refuses with 42501 if
+// it, or a relation in it, belongs to a role that is neither the session's user nor
+// may become it. Views, rules and triggers run with the rights of whoever uses them:
+// the owner of some database would get those of the host's user. To be called before
+// anything of the schema is used; it needs the search_path pg_catalog, pg_temp.
+//
+// If there is none, nothing of it may be used: whoever may create schemas may have
+// made one since.
+func CheckOwner(ctx context.Context, q querier) (exists bool, err error) {
 	var what, owner string
-	err := q.QueryRow(ctx, `SELECT o.what, pg_get_userbyid(o.owner) FROM (
+	var trusted bool
+	err = q.QueryRow(ctx, `SELECT o.what, pg_get_userbyid(o.owner), pg_has_role(o.owner, current_user, 'MEMBER') AS trusted FROM (
 			SELECT 'schema "pgexthost"', n.nspowner FROM pg_namespace n WHERE n.nspname = 'pgexthost'
 			UNION ALL
-			SELECT format('relation "pgexthost.%s"', c.relname), c.relowner FROM pg_class c WHERE c.relnamespace = to_regnamespace('pgexthost')
+			SELECT format('relation "pgexthost.%s"', c.relname), c.relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+			WHERE n.nspname = 'pgexthost'
 		) AS o (what, owner)
-		WHERE NOT pg_has_role(o.owner, current_user, 'MEMBER') LIMIT 1`).Scan(&what, &owner)
+		ORDER BY trusted LIMIT 1`).Scan(&what, &owner, &trusted)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return nil
-	case err != nil:
-		return err
+		return false, nil
+	case err != nil || trusted:
+		return err == nil, err
 	}
-	return elog.New(elog.Error, elog.InsufficientPrivilege, "%s belongs to another role than the user of the host", what).
+	return true, elog.New(elog.Error, elog.InsufficientPrivilege, "%s belongs to another role than the user of the host", what).
 		WithDetail("Its owner \"%s\" could have the host's user do anything.", owner).
 		WithHint("Install the schema as the user of server_conninfo, or use its owner there.")
 }
 
 // schema says whether there is a schema pgexthost, and whether it is ours.
 func (t transaction) schema(ctx context.Context) (exists, ours bool, err error) {
-	if err := CheckOwner(ctx, t.tx); err != nil {
+	if exists, err = CheckOwner(ctx, t.tx); err != nil || !exists {
 		return false, false, err
 	}
-	err = t.tx.QueryRow(ctx, "SELECT to_regnamespace('pgexthost') IS NOT NULL, to_regclass('pgexthost.extension') IS NOT NULL").Scan(&exists, &ours)
+	err = t.tx.QueryRow(ctx, "SELECT to_regclass('pgexthost.extension') IS NOT NULL").Scan(&ours)
 	return exists, ours, err
 }
 

@@ -30,6 +30,12 @@ var errOwnedByOther = errors.New("another host serves it")
 // errLostOwnership says that somebody else has become the owner meanwhile.
 var errLostOwnership = errors.New("another host has taken over")
 
+// notInstalled says that the database has no schema of ours.
+func notInstalled() error {
+	return elog.New(elog.Error, elog.ObjectNotInPrerequisite, "schema \"pgexthost\" is not installed there").
+		WithHint("Use \"pgexthost extension install pgexthost\".")
+}
+
 // sessionOptions make the session's statements mean what they say, whatever the
 // role or the database has set.
 func sessionOptions() []connect.Option {
@@ -58,15 +64,18 @@ type tables struct {
 
 // prepare makes the session one of the launcher.
 func (t *tables) prepare(ctx context.Context) error {
-	if err := sql.CheckOwner(ctx, t.conn); err != nil {
+	exists, err := sql.CheckOwner(ctx, t.conn)
+	switch {
+	case err != nil:
 		return err
+	case !exists:
+		return notInstalled()
 	}
 	var version string
-	err := t.conn.QueryRow(ctx, "SELECT version, 'pgexthost.request'::regclass::oid FROM pgexthost.extension WHERE name = 'pgexthost'").Scan(&version, &t.oid)
+	err = t.conn.QueryRow(ctx, "SELECT version, 'pgexthost.request'::regclass::oid FROM pgexthost.extension WHERE name = 'pgexthost'").Scan(&version, &t.oid)
 	switch {
 	case connect.SQLState(err) == "42P01", errors.Is(err, pgx.ErrNoRows):
-		return elog.New(elog.Error, elog.ObjectNotInPrerequisite, "schema \"pgexthost\" is not installed there").
-			WithHint("Use \"pgexthost extension install pgexthost\".")
+		return notInstalled()
 	case err != nil:
 		return err
 	case !knownVersions[version]:
