@@ -3,6 +3,8 @@ package integration
 import (
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // titles returns the names of the workers that a host runs, as their processes say.
@@ -76,6 +78,29 @@ func TestASchemaThatIsMadeAnewIsNotGivenTheWorkersOfTheFormer(t *testing.T) {
 	r.exec(`DROP SCHEMA pgexthost CASCADE`)
 	r.install("pgexthost")
 	r.exec(launch + `2)`) // has the number of the former
+	h.eventually("main of the other", func() bool { return r.starts()[2] == 1 })
+	r.await(`SELECT state FROM pgexthost.requests`, "started")
+	h.eventually("the end of the first", func() bool { return r.titles(h) == "worker of ours" })
+	h.stop()
+}
+
+// A launcher that begins then knows nothing of the former tables, and finds a worker
+// with the number of a request of the new ones.
+func TestASchemaThatIsMadeAnewWithoutALauncherIsNotGivenTheWorkersOfTheFormer(t *testing.T) {
+	r := newRequests(t, sharedServer(t))
+	h := r.host()
+	const launch = `SELECT pgexthost.launch('effects', 'stay', 'worker of ours', main_arg => `
+	r.exec(launch + `1)`)
+	h.eventually("main", func() bool { return r.starts()[1] == 1 })
+	r.await(`SELECT state FROM pgexthost.requests`, "started")
+	launcher := h.launcherPid()
+	if err := unix.Kill(launcher, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	r.exec(`DROP SCHEMA pgexthost CASCADE`)
+	r.install("pgexthost")
+	r.exec(launch + `2)`)
+	h.kill(launcher)
 	h.eventually("main of the other", func() bool { return r.starts()[2] == 1 })
 	r.await(`SELECT state FROM pgexthost.requests`, "started")
 	h.eventually("the end of the first", func() bool { return r.titles(h) == "worker of ours" })

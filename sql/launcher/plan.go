@@ -31,6 +31,15 @@ type row struct {
 // restarts reports whether another incarnation of the host starts it again.
 func (r row) restarts() bool { return r.Worker.RestartTime >= 0 && !r.Terminate }
 
+// asksFor reports whether a worker with the row's number is what the row asks for.
+// Otherwise it is of former tables, which were dropped while no launcher ran: their
+// requests had the same numbers.
+func (r row) asksFor(w plugins.WorkerInfo) bool {
+	is, want := w.Entry, r.Worker
+	return is.Name == want.Name && is.Type == want.Type && is.LibraryName == want.LibraryName && is.FunctionName == want.FunctionName &&
+		is.MainArg == want.MainArg && is.Extra == want.Extra
+}
+
 // what is what has to be done about a request.
 type what int
 
@@ -99,7 +108,7 @@ func (h host) plan(r row, a attempt, now time.Time, since time.Duration) step {
 func (h host) planPending(r row, a attempt, now time.Time) step {
 	if workers := h.workers[r.Number]; len(workers) > 0 {
 		switch w := workers[0]; {
-		case w.Terminated || w.State == plugins.WorkerStopped: // until it is gone
+		case w.Terminated || w.State == plugins.WorkerStopped || !r.asksFor(w): // until it is gone
 		case w.Pid > 0:
 			// Also one that was released already: then the table has lost the
 			// transaction that said so.
@@ -223,7 +232,7 @@ func workerOf(r row, workers []plugins.WorkerInfo) int {
 			return i
 		}
 	}
-	if r.Started && !r.restarts() && !workers[0].Held {
+	if r.Started && !r.restarts() && !workers[0].Held || !r.asksFor(workers[0]) {
 		return -1
 	}
 	return 0
