@@ -52,6 +52,9 @@ func (c Catalog) Install(ctx context.Context, conn *connect.Conn, name, schema s
 		if err := t.checkAbsent(ctx, name); err != nil {
 			return err
 		}
+		if err := t.makeSchema(ctx, e); err != nil {
+			return err
+		}
 		if err := t.run(ctx, e, path, schema); err != nil {
 			return err
 		}
@@ -99,6 +102,9 @@ func (c Catalog) Upgrade(ctx context.Context, conn *connect.Conn, name string) (
 		if err != nil {
 			return err
 		}
+		if err := t.checkSchema(ctx, installed); err != nil {
+			return err
+		}
 		if err := t.run(ctx, e, path, installed.Schema); err != nil {
 			return err
 		}
@@ -135,6 +141,12 @@ func (c Catalog) Drop(ctx context.Context, conn *connect.Conn, name string) erro
 				return err
 			}
 		} else if _, err := t.tx.Exec(ctx, "DELETE FROM pgexthost.extension WHERE name = $1", name); err != nil {
+			return err
+		}
+		if err := t.checkSchema(ctx, installed); err != nil {
+			return err
+		}
+		if err := t.forgetMissing(ctx, e); err != nil {
 			return err
 		}
 		return t.run(ctx, e, []script{{file: file, name: name}}, installed.Schema)

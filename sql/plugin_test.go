@@ -155,6 +155,34 @@ func TestAControlFileFixesTheSchema(t *testing.T) {
 	exec(t, conn, `SELECT FROM "its own".thing`)
 }
 
+// The server does not keep people from dropping or renaming what an extension needs.
+func TestAnExtensionWhoseSchemaIsGoneSaysWhatToDo(t *testing.T) {
+	conn := newDatabase(t, "owner")
+	install(t, conn, "pgexthost")
+	for _, control := range []string{"", "schema = 'home'"} {
+		exec(t, conn, "CREATE SCHEMA IF NOT EXISTS home")
+		c := opened(t, files(t, map[string]string{"thing.control": control, "thing--1.sql": "CREATE TABLE thing ()", "thing--drop.sql": "DROP TABLE thing"}))
+		check(t, installFrom(t, c, conn, "thing", "home"))
+		exec(t, conn, "ALTER SCHEMA home RENAME TO house")
+		_, _, err := c.Upgrade(within(t), conn, "thing")
+		failure(t, err, "3F000", `schema "home" of extension "thing" does not exist any more`)
+		e := failure(t, c.Drop(within(t), conn, "thing"), "3F000", `schema "home" of extension "thing" does not exist any more`)
+		update, _, _ := strings.Cut(strings.TrimPrefix(e.Hint, "If it has another name now, say so: "), ". If")
+		exec(t, conn, strings.Replace(update, "…", "house", 1))
+		check(t, c.Drop(within(t), conn, "thing"))
+		exec(t, conn, "DROP SCHEMA house")
+	}
+}
+
+func TestAnExtensionIsDroppedThatWouldNeedWhatIsNotThere(t *testing.T) {
+	conn := newDatabase(t, "owner")
+	install(t, conn, "pgexthost")
+	texts := map[string]string{"thing--1.sql": "CREATE TABLE thing ()"}
+	check(t, installFrom(t, opened(t, files(t, texts)), conn, "thing", ""))
+	texts["thing.control"], texts["thing--drop.sql"] = "requires = 'later, plpgsql'", "DROP TABLE thing; SELECT '@extschema:plpgsql@.pg_class'::regclass"
+	check(t, opened(t, files(t, texts)).Drop(within(t), conn, "thing"))
+}
+
 // A schema's name becomes part of the script's text, even within quotes.
 func TestASchemaThatWouldChangeTheScriptIsRefused(t *testing.T) {
 	conn := newDatabase(t, "owner")

@@ -87,8 +87,7 @@ func (t transaction) runStatement(ctx context.Context, s statement) error {
 	return t.tx.Conn().PgConn().ExecParams(ctx, s.text, nil, nil, nil, nil).Read().Err
 }
 
-// place finds out what scripts of the extension are told; the schema that a control
-// file names is made if it isn't there.
+// place finds out what scripts of the extension are told.
 func (t transaction) place(ctx context.Context, e *extension, schema string) (place, error) {
 	p := place{schemas: make(map[string]string), path: "pg_catalog, pg_temp"}
 	var exists bool
@@ -97,13 +96,8 @@ func (t transaction) place(ctx context.Context, e *extension, schema string) (pl
 	if err != nil || e.name == SchemaExtension {
 		return p, err
 	}
-	switch {
-	case !exists && e.control.schema == "":
+	if !exists {
 		return p, elog.New(elog.Error, invalidSchemaName, "schema \"%s\" does not exist", schema)
-	case !exists:
-		if err := t.exec(ctx, "CREATE SCHEMA "+p.schema); err != nil {
-			return p, err
-		}
 	}
 	p.path = p.schema
 	for _, name := range e.requires() {

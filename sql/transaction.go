@@ -127,6 +127,53 @@ func (t transaction) checkAbsent(ctx context.Context, name string) error {
 	return nil
 }
 
+// makeSchema makes the schema that a control file names, if it isn't there.
+func (t transaction) makeSchema(ctx context.Context, e *extension) error {
+	if e.control.schema == "" {
+		return nil
+	}
+	exists, err := t.hasSchema(ctx, e.control.schema)
+	if err != nil || exists {
+		return err
+	}
+	return t.exec(ctx, "CREATE SCHEMA "+pgx.Identifier{e.control.schema}.Sanitize())
+}
+
+func (t transaction) hasSchema(ctx context.Context, name string) (exists bool, err error) {
+	err = t.tx.QueryRow(ctx, "SELECT to_regnamespace(quote_ident($1)) IS NOT NULL", name).Scan(&exists)
+	return exists, err
+}
+
+// checkSchema refuses to go on with an extension whose schema is gone: the server
+// does not know that they belong together.
+func (t transaction) checkSchema(ctx context.Context, i *Installed) error {
+	exists, err := t.hasSchema(ctx, i.Schema)
+	if err != nil || exists {
+		return err
+	}
+	return elog.New(elog.Error, invalidSchemaName, "schema \"%s\" of extension \"%s\" does not exist any more", i.Schema, i.Name).
+		WithHint("If it has another name now, say so: UPDATE pgexthost.extension SET schema = '…' WHERE name = '%s'. If it was dropped: DELETE FROM pgexthost.extension WHERE name = '%s'.", i.Name, i.Name)
+}
+
+// forgetMissing takes from an extension that is to be dropped the requirements that
+// are not there: later scripts may have others, and what the server has can be
+// dropped at any time.
+func (t transaction) forgetMissing(ctx context.Context, e *extension) error {
+	var there []string
+	for _, name := range e.control.requires {
+		_, err := t.schemaOf(ctx, name)
+		report := elog.AsErrorData(err, elog.Error)
+		switch {
+		case err == nil:
+			there = append(there, name)
+		case report.Code != elog.UndefinedObject:
+			return err
+		}
+	}
+	e.control.requires = there
+	return nil
+}
+
 func missingRequirement(name string) *elog.ErrorData {
 	return elog.New(elog.Error, elog.UndefinedObject, "required extension \"%s\" is not installed", name).
 		WithHint("Use \"pgexthost extension install %s\" first.", name)

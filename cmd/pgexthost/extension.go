@@ -143,7 +143,7 @@ func tabulateExtensions(w io.Writer, available []sql.Available, installed []sql.
 	}
 	for _, a := range available {
 		i := has[a.Name]
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", a.Name, orDash(a.Version), orDash(i.Version), orDash(i.Schema), orDash(a.Location), orDash(a.Comment))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", printable(a.Name), orDash(a.Version), orDash(i.Version), orDash(i.Schema), orDash(a.Location), orDash(a.Comment))
 	}
 	return table.Flush()
 }
@@ -152,7 +152,7 @@ func orDash(text string) string {
 	if text == "" {
 		return "-"
 	}
-	return text
+	return printable(text)
 }
 
 // warnOfMissingRoles says what an administrator has to do for others than the
