@@ -53,6 +53,8 @@ type database struct {
 	woken    chan struct{}
 	served   atomic.Uint32 // its OID, while a session looks at its tables; or 0
 
+	origins *origins // of all databases
+
 	past *past  // for the goroutine that runs it
 	said string // why it can't be served, as the log has it
 }
@@ -105,11 +107,16 @@ func (d *database) serve(ctx context.Context) (served bool, err error) {
 	t := &tables{conn: conn, host: d.identity, incarnation: d.worker.Incarnation()}
 	limited, cancel := context.WithTimeout(ctx, passLimit)
 	err = t.prepare(limited)
+	origin := ""
+	if err == nil {
+		origin, err = systemIdentifier(limited, conn)
+	}
 	cancel()
 	if err != nil {
 		return false, d.describe(conn, err)
 	}
 	d.past.meet(t.oid)
+	d.origins.note(conn.DatabaseOID(), origin)
 	d.served.Store(conn.DatabaseOID())
 	defer d.served.Store(0)
 	s := &state{process: d.worker, tables: t, journal: d.journal, past: d.past, attempts: make(map[int64]attempt), missing: make(map[int64]time.Time)}

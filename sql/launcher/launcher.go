@@ -64,6 +64,7 @@ type launcher struct {
 
 	// seen is what the other goroutine has to know. It is replaced, not changed.
 	seen    atomic.Pointer[view]
+	origins origins
 	orphans sync.WaitGroup
 	looking bool // that goroutine runs
 }
@@ -131,7 +132,7 @@ func (l *launcher) lookAfterOrphans(ctx context.Context) {
 			return slices.ContainsFunc(l.seen.Load().databases, func(d *database) bool { return d.served.Load()&databaseMask == number })
 		},
 		ask: func(ctx context.Context, number uint32) (string, error) {
-			return askServer(ctx, l.seen.Load().conninfo, number)
+			return askServer(ctx, l.seen.Load().conninfo, number, l.origins.of(number))
 		},
 	}
 	l.orphans.Go(func() { o.run(ctx) })
@@ -182,6 +183,7 @@ func (l *launcher) start(ctx context.Context, name string, history int) {
 		l.pasts[name] = new(past)
 	}
 	r := &running{database: newDatabase(l.worker, name, l.conninfo, l.identity, l.journal, l.pasts[name]), stop: stop}
+	r.origins = &l.origins
 	r.history.Store(int64(history))
 	r.done.Go(func() { r.run(ctx) })
 	l.databases[name] = r

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -107,8 +108,12 @@ func (o *orphans) end(workers []plugins.WorkerInfo, why string) {
 	}
 }
 
-// askServer asks as the user of a connection string.
-func askServer(ctx context.Context, conninfo string, database uint32) (why string, err error) {
+// errOtherServer says that the connection settings lead to another server now.
+var errOtherServer = errors.New("not the server that the database was of")
+
+// askServer asks as the user of a connection string; only the server that the
+// database was of, if that is known, can have an answer.
+func askServer(ctx context.Context, conninfo string, database uint32, origin string) (why string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, passLimit)
 	defer cancel()
 	config, err := connect.ParseConninfo(conninfo)
@@ -116,7 +121,16 @@ func askServer(ctx context.Context, conninfo string, database uint32) (why strin
 		return "", err
 	}
 	var name string
-	err = queryOnce(ctx, config, &name, "SELECT datname FROM pg_database WHERE oid::bigint & 2147483647 = $1", int64(database))
+	err = askOnce(ctx, config, func(conn *connect.Conn) error {
+		server, err := systemIdentifier(ctx, conn)
+		if err == nil && server != origin && server != "" && origin != "" {
+			err = errOtherServer
+		}
+		if err != nil {
+			return err
+		}
+		return conn.QueryRow(ctx, "SELECT datname FROM pg_database WHERE oid::bigint & 2147483647 = $1", int64(database)).Scan(&name)
+	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Sprintf("The database with OID %d, from which it was launched, does not exist any more.", database), nil
 	}
@@ -127,18 +141,55 @@ func askServer(ctx context.Context, conninfo string, database uint32) (why strin
 		return "", err
 	}
 	var there bool
-	if err := queryOnce(ctx, config, &there, "SELECT to_regclass('pgexthost.request') IS NOT NULL"); err != nil || there {
+	err = askOnce(ctx, config, func(conn *connect.Conn) error {
+		return conn.QueryRow(ctx, "SELECT to_regclass('pgexthost.request') IS NOT NULL").Scan(&there)
+	})
+	if err != nil || there {
 		return "", err
 	}
 	return fmt.Sprintf("Database \"%s\", from which it was launched, has no table pgexthost.request any more.", name), nil
 }
 
-// queryOnce asks one question over a session of its own.
-func queryOnce(ctx context.Context, config *connect.Config, answer any, question string, args ...any) error {
+// askOnce asks over a session of its own.
+func askOnce(ctx context.Context, config *connect.Config, ask func(conn *connect.Conn) error) error {
 	conn, err := connect.Open(ctx, config, ApplicationName, sessionOptions()...)
 	if err != nil {
 		return err
 	}
 	defer conn.HangUp(context.WithoutCancel(ctx))
-	return conn.QueryRow(ctx, question, args...).Scan(answer)
+	return ask(conn)
+}
+
+// systemIdentifier returns what tells a server and its copies from all others, or ""
+// if the user may not know.
+func systemIdentifier(ctx context.Context, conn *connect.Conn) (identifier string, err error) {
+	err = conn.QueryRow(ctx, "SELECT system_identifier::text FROM pg_control_system()").Scan(&identifier)
+	if connect.SQLState(err) == elog.InsufficientPrivilege {
+		return "", nil
+	}
+	return identifier, err
+}
+
+// origins remembers of which server the databases are that were served: their OIDs
+// mean nothing to another one, to which a mistake or a name service may lead for a
+// while. It is for any goroutine.
+type origins struct {
+	mu      sync.Mutex
+	servers map[uint32]string // system identifiers, by the database's part of numberOf
+}
+
+func (o *origins) note(database uint32, server string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.servers == nil {
+		o.servers = make(map[uint32]string)
+	}
+	o.servers[database&databaseMask] = server
+}
+
+// of returns "" if it is not known.
+func (o *origins) of(database uint32) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.servers[database&databaseMask]
 }

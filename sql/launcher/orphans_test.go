@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgexthost/pgexthost/connect"
+	"github.com/pgexthost/pgexthost/internal/localpg"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -95,6 +97,56 @@ func TestOnlyWorkersWhoseTablesStayGoneAreEnded(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A mistake in the settings, or a name service, may lead to another server for a
+// while: there is no such database there, either.
+func TestOnlyTheServerOfADatabaseIsBelievedThatItIsGone(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	server, err := localpg.Start(ctx, localpg.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Stop(context.WithoutCancel(ctx)) }()
+	config, err := connect.ParseConninfo(server.ConnInfo())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := connect.Open(ctx, config, t.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.HangUp(ctx)
+	identifier, err := systemIdentifier(ctx, conn)
+	if err != nil || identifier == "" {
+		t.Fatalf("got %q, %v", identifier, err)
+	}
+	if _, err := conn.PgConn().Exec(ctx, "CREATE ROLE stranger LOGIN; REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC").ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		user, origin string
+		database     uint32
+		want         string
+		err          error
+	}{
+		"the same":                         {"postgres", identifier, 1<<31 - 1, "The database with OID 2147483647, from which it was launched, does not exist any more.", nil},
+		"another":                          {"postgres", "1", 1<<31 - 1, "", errOtherServer},
+		"a first one":                      {"postgres", "", 1<<31 - 1, "The database with OID 2147483647, from which it was launched, does not exist any more.", nil},
+		"one that does not say":            {"stranger", "1", 1<<31 - 1, "The database with OID 2147483647, from which it was launched, does not exist any more.", nil},
+		"another that has no tables there": {"postgres", "1", conn.DatabaseOID(), "", errOtherServer},
+		"the same, without tables there":   {"postgres", identifier, conn.DatabaseOID(), `Database "postgres", from which it was launched, has no table pgexthost.request any more.`, nil},
+	} {
+		why, err := askServer(ctx, server.ConnInfo()+" user="+tt.user, tt.database, tt.origin)
+		if why != tt.want || !errors.Is(err, tt.err) {
+			t.Errorf("%s: got %q, %v", name, why, err)
+		}
+	}
+	var o origins
+	if o.note(1<<31|5, "1"); o.of(5) != "1" || o.of(6) != "" {
+		t.Errorf("got %+v", &o)
 	}
 }
 
