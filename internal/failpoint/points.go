@@ -18,7 +18,9 @@ const (
 	CoreStarting
 	StatusWriting // of the lock file: ready, stopping
 	StatusWritten
-	ReloadRead // and the news not yet told to others
+	ReloadRead       // and the news not yet told to others
+	LibraryReloading // its Init has run again, and nothing has changed
+	LibraryReloaded  // all is done, and nobody was told
 
 	// The start of a child, in the host.
 
@@ -78,7 +80,8 @@ const (
 	GateWoken
 	TerminateLocked
 	TerminateSet
-	TerminateAsked // the postmaster knows nothing of it
+	TerminateAsked  // the postmaster knows nothing of it
+	ReloadRequested // of a library, and the postmaster knows nothing of it
 
 	// The way of a request, in the request launcher; what its host does of it is above.
 
@@ -159,6 +162,8 @@ var names = [numPoints]string{
 	StatusWriting:    "status: writing",
 	StatusWritten:    "status: written",
 	ReloadRead:       "reload: files read",
+	LibraryReloading: "library: reloading",
+	LibraryReloaded:  "library: reloaded",
 	Forking:          "launch: forking",
 	Forked:           "launch: forked",
 	Born:             "launch: born",
@@ -224,6 +229,7 @@ var names = [numPoints]string{
 	OutcomeCommitted: "launcher: outcome committed",
 	MarkForgotten:    "launcher: mark forgotten",
 	SlotsPublished:   "launcher: slots published",
+	ReloadRequested:  "library: reload requested",
 	ChangesTaken:     "changes: reason taken",
 	SlotReleasing:    "slot: releasing",
 	SlotReleased:     "slot: released",
