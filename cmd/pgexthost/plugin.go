@@ -26,6 +26,7 @@ func pluginCommands() []pluginCommand {
 	return []pluginCommand{
 		{"list", "-D DIR [--json]", "say what the host has loaded, and what it could load", runPluginList},
 		{"reload", "NAME -D DIR [-t SECS] [--json]", "have the workers of a library run from its present file", runPluginReload},
+		{"new", "NAME [--module PATH] [--replace DIR]", "write a module to begin with, which builds and runs at once", runPluginNew},
 	}
 }
 
