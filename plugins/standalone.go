@@ -162,13 +162,21 @@ func (s *solo) run(entry entryPoint) {
 	s.exit.Code = w.conclude(s.exit.Err)
 	w.closeSession()
 	w.cancel(nil) // whatever main has left behind with it
-	s.exit.SQLState = elog.SQLState(w.proc.ExitSQLState())
-	if w.dying.Load() {
-		s.exit.SQLState = elog.AdminShutdown
-	}
+	s.exit.SQLState = w.exitState()
 	s.exit.Panic = panicValue(s.exit.Err)
 	close(s.done)
 	w.exit(s.exit.Code)
+}
+
+// exitState is the SQLSTATE of what a worker that has ended has logged last.
+func (w *Worker) exitState() elog.SQLState {
+	switch code := w.proc.ExitSQLState(); {
+	case w.dying.Load():
+		return elog.AdminShutdown
+	case code != "":
+		return elog.SQLState(code)
+	}
+	return elog.SuccessfulCompletion
 }
 
 // serveSignals owns the signals of the worker, and runs their handlers.

@@ -80,10 +80,12 @@ func (b byHand) runStandalone(o *byHandOptions) int {
 		}
 		os.Exit(code)
 	}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2) // an Init that hangs dies of Ctrl-C
 	s.log.Emit(elog.New(elog.Log, elog.SuccessfulCompletion, "running background worker \"%s\" without a host", w.entry.Name).
 		WithDetail("%s", describeRun(w.entry)).
 		WithHint("Ctrl-C ends it as SIGTERM does, a second Ctrl-C at once."))
-	go s.passOnSignals()
+	go s.passOn(signals)
 	s.run(entry)
 	return s.exit.Code
 }
@@ -97,12 +99,10 @@ func describeRun(w BackgroundWorker) string {
 	return text + "."
 }
 
-// passOnSignals gives the worker the signals that the process gets. SIGQUIT keeps
+// passOn gives the worker the signals that the process gets. SIGQUIT keeps
 // the default action of Go, which is PostgreSQL's with the stacks of all
 // goroutines: it ends the process with exit code 2.
-func (s *solo) passOnSignals() {
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2)
+func (s *solo) passOn(signals <-chan os.Signal) {
 	for sig := range signals {
 		number, _ := sig.(unix.Signal)
 		if number == unix.SIGINT {
