@@ -38,7 +38,7 @@ func (b byHand) describe() {
 		printReport(out, "\nIts Init causes a report:\n", report)
 	}
 	b.describeSettings(s.collected.definitions)
-	b.describeUse()
+	b.describeUse(s.collected.workers)
 }
 
 func printReport(out io.Writer, title string, e *elog.ErrorData) {
@@ -127,15 +127,17 @@ func describeRange(d guc.Definition) string {
 	return limit(d.Min) + " .. " + limit(d.Max)
 }
 
-func (b byHand) describeUse() {
+// describeUse says how the library is run, with its own names to copy.
+func (b byHand) describeUse(workers []BackgroundWorker) {
 	dir, file := "/path/to", b.program
 	if program, err := os.Executable(); err == nil {
 		dir, file = filepath.Split(program)
 	}
 	function := "FUNCTION"
-	for _, name := range slices.Sorted(maps.Keys(b.library.Functions)) {
-		function = name
-		break
+	if len(workers) > 0 {
+		function = workers[0].FunctionName
+	} else if names := slices.Sorted(maps.Keys(b.library.Functions)); len(names) > 0 {
+		function = names[0]
 	}
 	fmt.Fprintf(b.stdout, `
 To run it under a host, say in pgexthost.conf where this file is, and its name:

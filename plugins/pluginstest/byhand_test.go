@@ -96,7 +96,7 @@ func TestALibraryThatAPersonStartsSaysWhatItIs(t *testing.T) {
 			"  kit.enabled = on   (bool, context sighup)\n",
 			"  kit.buffer = '64kB'   (integer, 1kB .. 1GB, context sighup)\n",
 			"shared_preload_libraries = '"+filepath.Base(os.Args[0])+"'", "dynamic_library_path = '"+filepath.Dir(os.Args[0])+":$libdir'",
-			"--standalone crash",
+			"--standalone greet",
 		)
 	}
 	p := startProgram(t, "kit", "-V")
