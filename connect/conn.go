@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pgexthost/pgexthost/internal/standalone"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -28,6 +29,7 @@ type Conn struct {
 	databaseOID uint32
 	user        string // that the session has become, or ""
 	address     string
+	watch       *standalone.Watch // of the test that the worker runs in, or nil
 }
 
 var _ plugins.Session = (*Conn)(nil)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/pgexthost/pgexthost/internal/settings"
+	"github.com/pgexthost/pgexthost/internal/standalone"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -109,6 +110,7 @@ func initialize(ctx context.Context, w worker, t target, flags Flags, opts []Opt
 		if conn, err = t.connect(ctx, h, flags); err != nil {
 			return nil, err
 		}
+		conn.watch = standalone.WatchOf(w)
 		return conn, nil
 	})
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+
+	"github.com/pgexthost/pgexthost/shmem"
 )
 
 // cancelGrace is how long a statement whose context has ended may take to be
@@ -40,5 +42,24 @@ func (i *interrupter) HandleUnwatchAfterCancel() { i.chosen.HandleUnwatchAfterCa
 func (c *Conn) WaitForNotification(ctx context.Context) (*pgconn.Notification, error) {
 	c.wire.listening.Store(true)
 	defer c.wire.listening.Store(false)
+	if c.watch != nil {
+		watched, end := c.watchWait(ctx)
+		defer end()
+		ctx = watched
+	}
 	return c.Conn.WaitForNotification(ctx)
+}
+
+// watchWait tells the test that the worker runs in of a wait, and lets it end the
+// wait as the end of ctx would.
+func (c *Conn) watchWait(ctx context.Context) (watched context.Context, end func()) {
+	watched, cancel := context.WithCancel(ctx)
+	_, timed := ctx.Deadline()
+	over := func() bool { return ctx.Err() != nil }
+	wait := c.watch.Begin(shmem.WaitEvent{Class: shmem.WaitClassClient, Name: "WaitForNotification"}, timed, over, cancel)
+	wait.Sleeps()
+	return watched, func() {
+		wait.End()
+		cancel()
+	}
 }

@@ -63,7 +63,7 @@ func (w *Worker) register(worker BackgroundWorker) (Handle, error) {
 	case w.kind == shmem.ProcFree, w.kind == shmem.ProcPreload:
 		return Handle{}, elog.New(elog.Error, elog.InsufficientResources, "cannot start background processes without postmaster")
 	case w.segment == nil:
-		return Handle{}, errNoSharedMemory
+		return Handle{}, w.whyNoSegment()
 	}
 	if err := worker.SanityCheckAs(w.settings.personality()); err != nil {
 		return Handle{}, err
@@ -108,7 +108,7 @@ func (w *Worker) claim(worker BackgroundWorker) (slot int, generation uint64, er
 // can't have made. Mirrors the C function of that name.
 func (w *Worker) GetBackgroundWorkerPid(h Handle) (status HandleStatus, pid int, err error) {
 	if w.segment == nil {
-		return HandleStopped, 0, errNoSharedMemory
+		return HandleStopped, 0, w.whyNoSegment()
 	}
 	if h.incarnation != w.segment.Incarnation() {
 		return HandleStopped, 0, nil
@@ -126,7 +126,7 @@ func (w *Worker) GetBackgroundWorkerPid(h Handle) (status HandleStatus, pid int,
 // Mirrors the C function of that name.
 func (w *Worker) TerminateBackgroundWorker(h Handle) error {
 	if w.segment == nil {
-		return errNoSharedMemory
+		return w.whyNoSegment()
 	}
 	if h.incarnation != w.segment.Incarnation() {
 		return nil
@@ -157,6 +157,19 @@ func (w *Worker) GetBackgroundWorkerTypeByPid(pid int) (string, bool) {
 // PostgreSQL 12 and 13 let it.
 var errNoSharedMemory = elog.New(elog.Error, elog.ObjectNotInPrerequisite, "this background worker has no access to shared memory").
 	WithHint("Register it with the flag ShmemAccess.")
+
+// errNoPostmaster says that the worker runs by itself, and so is all there is. The
+// words and the SQLSTATE are those of a caller in PostgreSQL's single-user mode.
+var errNoPostmaster = elog.New(elog.Error, elog.InsufficientResources, "cannot start background processes without postmaster").
+	WithHint("This worker runs without a host, as --standalone and package pluginstest run it. Run it under a host to give it others.")
+
+// whyNoSegment says why there is no shared memory.
+func (w *Worker) whyNoSegment() error {
+	if w.postmasterPid == 0 {
+		return errNoPostmaster
+	}
+	return errNoSharedMemory
+}
 
 func (w *Worker) slots() shmem.BackendSlots { return w.segment.BackendSlots(os.Getpid()) }
 

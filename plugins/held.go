@@ -60,7 +60,7 @@ func (w *Worker) RegisterHeldBackgroundWorker(worker BackgroundWorker, request i
 // GetBackgroundWorkerPid's.
 func (w *Worker) ReleaseBackgroundWorker(h Handle) error {
 	if w.segment == nil {
-		return errNoSharedMemory
+		return w.whyNoSegment()
 	}
 	if h.incarnation != w.segment.Incarnation() {
 		return nil
@@ -92,7 +92,7 @@ func (g gate) pass(w *Worker) error {
 		return nil
 	}
 	if w.segment == nil {
-		return errNoSharedMemory
+		return w.whyNoSegment()
 	}
 	failpoint.Here(failpoint.AtGate)
 	w.letDie(true)

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/internal/standalone"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
@@ -63,19 +64,39 @@ func (w *Worker) WaitLatch(ctx context.Context, events WakeEvents, timeout time.
 		stop := context.AfterFunc(ctx, w.latch.Kick)
 		defer stop()
 	}
+	wait := w.watchWait(ctx, events, timeout, ev)
+	defer wait.End()
 	deadline := time.Now().Add(timeout)
 	for {
 		if happened, err := w.happened(ctx, events); happened != 0 || err != nil {
 			return happened, err
 		}
+		if wait.Expired() {
+			return Timeout, nil
+		}
 		remaining := time.Duration(-1)
-		if events&Timeout != 0 {
+		if events&Timeout != 0 && wait == nil {
 			remaining = max(time.Until(deadline), 0)
 		}
-		if w.sleep(ctx, events, remaining) == shmem.WokenByTimeout && events&Timeout != 0 {
+		wait.Sleeps()
+		if w.sleep(ctx, events, remaining, wait.Woken()) == shmem.WokenByTimeout && events&Timeout != 0 {
 			return Timeout, nil
 		}
 	}
+}
+
+// watchWait tells the test that this worker runs in, if it does, of a wait, and
+// leaves it to the test to end it: its time-out does not pass by itself. A wait
+// that has none to sleep for is no wait.
+func (w *Worker) watchWait(ctx context.Context, events WakeEvents, timeout time.Duration, ev WaitEvent) *standalone.Wait {
+	if w.watch == nil || events&Timeout != 0 && timeout <= 0 {
+		return nil
+	}
+	over := func() bool {
+		happened, err := w.happened(ctx, events)
+		return happened != 0 || err != nil
+	}
+	return w.watch.Begin(waitEventShown(ev), events&Timeout != 0, over, w.latch.Kick)
 }
 
 // happened looks at everything but the time-out, most urgent first.
@@ -98,7 +119,7 @@ func (w *Worker) happened(ctx context.Context, events WakeEvents) (WakeEvents, e
 // sleep blocks until there may be something to look at. Waiting for the latch
 // is waiting on its futex, directly: a goroutine that pumped it into a channel
 // would cost milliseconds when the cores are busy.
-func (w *Worker) sleep(ctx context.Context, events WakeEvents, timeout time.Duration) shmem.WakeReason {
+func (w *Worker) sleep(ctx context.Context, events WakeEvents, timeout time.Duration, woken <-chan struct{}) shmem.WakeReason {
 	if events&LatchSet != 0 {
 		return w.latch.Wait(timeout)
 	}
@@ -111,20 +132,26 @@ func (w *Worker) sleep(ctx context.Context, events WakeEvents, timeout time.Dura
 		return shmem.WokenByTimeout
 	case <-ctx.Done():
 	case <-w.postmasterDead:
+	case <-woken:
 	}
 	return shmem.WokenByKick
 }
 
 func (w *Worker) startWait(ev WaitEvent) {
+	w.activityLock.Lock()
+	defer w.activityLock.Unlock()
+	w.proc.StartWait(waitEventShown(ev))
+}
+
+// waitEventShown fills in what the caller of WaitLatch has left out.
+func waitEventShown(ev WaitEvent) WaitEvent {
 	if ev.Class == shmem.NotWaiting {
 		ev.Class = shmem.WaitClassExtension
 	}
 	if ev.Name == "" {
 		ev.Name = "Extension"
 	}
-	w.activityLock.Lock()
-	defer w.activityLock.Unlock()
-	w.proc.StartWait(ev)
+	return ev
 }
 
 // notePostmasterDeath ends every wait and the context, and makes sure that the

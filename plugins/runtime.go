@@ -3,6 +3,7 @@ package plugins
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -16,8 +17,11 @@ import (
 
 func newWorker(kind shmem.ProcKind, entry BackgroundWorker, segment *shmem.Segment, proc shmem.ProcRecord) *Worker {
 	w := &Worker{
-		entry: entry, segment: segment, proc: proc, kind: kind, latch: proc.Latch(), postmasterPid: segment.PostmasterPid(),
+		entry: entry, segment: segment, proc: proc, kind: kind, latch: proc.Latch(), end: os.Exit,
 		postmasterDead: make(chan struct{}),
+	}
+	if segment != nil {
+		w.postmasterPid = segment.PostmasterPid()
 	}
 	w.ctx, w.cancel = context.WithCancelCause(context.Background())
 	context.AfterFunc(w.ctx, w.latch.Kick)
@@ -138,7 +142,29 @@ func panicked(what string, cause any) *elog.ErrorData {
 	if err, ok := cause.(error); ok {
 		code = elog.CodeOf(err)
 	}
-	return elog.New(elog.Error, code, "%s: %v", what, cause).WithDetail("%s", debug.Stack())
+	return elog.New(elog.Error, code, "%s: %v", what, cause).WithDetail("%s", debug.Stack()).WithCause(recovered{cause})
+}
+
+// recovered is what a panic was caused by, as an error.
+type recovered struct{ value any }
+
+func (r recovered) Error() string { return fmt.Sprint(r.value) }
+
+// Unwrap returns the cause if it is an error.
+func (r recovered) Unwrap() error {
+	err, _ := r.value.(error)
+	return err
+}
+
+// panicValue returns what main has panicked with to make supervise return err, or
+// nil.
+func panicValue(err error) any {
+	var data *elog.ErrorData
+	var r recovered
+	if errors.As(err, &data) && errors.As(data.Cause, &r) {
+		return r.value
+	}
+	return nil
 }
 
 // conclude reports how main has ended and returns the exit code.
@@ -218,7 +244,7 @@ func (w *Worker) exit(code int) {
 			w.proc.SetClean()
 		}
 		failpoint.Here(failpoint.Marked)
-		os.Exit(code)
+		w.end(code)
 	})
 }
 

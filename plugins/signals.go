@@ -150,6 +150,14 @@ func (t *signalTable) takePending() map[unix.Signal]bool {
 // catchSignals starts the goroutines that own signal delivery. It must run
 // before anything else in the process: until then the default actions hold.
 func (w *Worker) catchSignals() {
+	w.holdSignals()
+	go w.serveUrgent(earlySignals())
+	go w.serveHandled(earlySignals())
+}
+
+// holdSignals makes the table of a process that has just begun: signals are
+// held back, and all have their default handlers.
+func (w *Worker) holdSignals() {
 	w.signals.blocked = true
 	w.signals.unblocked = make(chan struct{}, 1)
 	w.signals.pending = make(map[unix.Signal]bool)
@@ -157,8 +165,6 @@ func (w *Worker) catchSignals() {
 	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR2} {
 		w.signals.handlers[sig] = w.defaultHandler(sig)
 	}
-	go w.serveUrgent(earlySignals())
-	go w.serveHandled(earlySignals())
 }
 
 // signalChannels has one channel of capacity one per signal: like the kernel,
@@ -198,12 +204,7 @@ func (w *Worker) serveHandled(c signalChannels) {
 	for {
 		select {
 		case <-w.signals.unblocked:
-			pending := w.signals.takePending()
-			for _, sig := range blockable {
-				if pending[sig] {
-					w.handle(sig)
-				}
-			}
+			w.handlePending()
 		case <-c[unix.SIGUSR2]:
 			w.handle(unix.SIGUSR2)
 		case <-c[unix.SIGTERM]:
@@ -212,6 +213,16 @@ func (w *Worker) serveHandled(c signalChannels) {
 			w.arrived(unix.SIGINT)
 		case <-c[unix.SIGHUP]:
 			w.arrived(unix.SIGHUP)
+		}
+	}
+}
+
+// handlePending handles what has arrived while signals were blocked.
+func (w *Worker) handlePending() {
+	pending := w.signals.takePending()
+	for _, sig := range blockable {
+		if pending[sig] {
+			w.handle(sig)
 		}
 	}
 }

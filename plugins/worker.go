@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pgexthost/pgexthost/internal/failpoint"
+	"github.com/pgexthost/pgexthost/internal/standalone"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
@@ -27,7 +28,9 @@ type Worker struct {
 	settings *ownSettings
 	loader   *loader
 
-	postmasterPid int
+	postmasterPid int               // 0: there is none
+	watch         *standalone.Watch // of the test that it runs in, or nil
+	end           func(code int)    // ends the process: os.Exit, but for a worker that has none of its own
 
 	ctx    context.Context // ends on SIGTERM and on postmaster death
 	cancel context.CancelCauseFunc
@@ -54,7 +57,8 @@ func (w *Worker) Entry() BackgroundWorker { return w.entry }
 // Pid returns the process id of this process. Mirrors MyProcPid.
 func (w *Worker) Pid() int { return os.Getpid() }
 
-// PostmasterPid returns the process id of the host.
+// PostmasterPid returns the process id of the host, or 0 if the worker runs
+// without one.
 func (w *Worker) PostmasterPid() int { return w.postmasterPid }
 
 // Logf writes one line to the host's log, as elog(level, …) does. Levels at and

@@ -2,28 +2,15 @@ package workerspi
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"sync"
 	"testing"
 
 	"github.com/pgexthost/pgexthost/connect"
-	"github.com/pgexthost/pgexthost/internal/localpg"
+	"github.com/pgexthost/pgexthost/plugins/pluginstest"
 )
 
-var server *localpg.Server
-
-func TestMain(m *testing.M) { os.Exit(runTests(m)) }
-
-func runTests(m *testing.M) int {
-	var err error
-	if server, err = localpg.Start(context.Background(), localpg.Options{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = server.Stop(context.Background()) }()
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(pluginstest.Main(m)) }
 
 func check(t testing.TB, err error) {
 	t.Helper()
@@ -34,7 +21,7 @@ func check(t testing.TB, err error) {
 
 func session(t *testing.T) *connect.Conn {
 	t.Helper()
-	config, err := connect.ParseConninfo(server.ConnInfo())
+	config, err := connect.ParseConninfo(pluginstest.Server(t).Conninfo())
 	check(t, err)
 	conn, err := connect.Open(context.Background(), config, t.Name())
 	check(t, err)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/host"
-	"github.com/pgexthost/pgexthost/internal/localpg"
 	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/pluginstest"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv("HEARTBEAT_AS_PROGRAM") != "" || plugins.IsChild() {
 		main()
 	}
-	os.Exit(m.Run())
+	os.Exit(pluginstest.Main(m))
 }
 
 // The program in README.md is this one.
@@ -40,14 +39,25 @@ func TestReadmeShowsThisProgram(t *testing.T) {
 	}
 }
 
-func TestTheHeartBeats(t *testing.T) {
-	server, err := localpg.Start(t.Context(), localpg.Options{})
-	if err != nil {
-		t.Fatal(err)
+// A minute goes by in no time here.
+func TestAHeartbeatAMinute(t *testing.T) {
+	db := pluginstest.Server(t).NewDatabase(t)
+	conn := db.Connect(t)
+	w := pluginstest.Start(t, library(), "heartbeat_main", pluginstest.Options{Server: db})
+	for minute := range 3 {
+		w.AwaitWait(t)
+		if beats := count(t, conn); beats != minute+1 {
+			t.Errorf("minute %d: %d beats", minute, beats)
+		}
+		w.Advance(t)
 	}
-	t.Cleanup(func() { _ = server.Stop(context.Background()) })
+}
+
+func TestTheProgramIsAHostOfTheWorker(t *testing.T) {
+	db := pluginstest.Server(t).NewDatabase(t)
+	conn := db.Connect(t)
 	dir := filepath.Join(t.TempDir(), "host")
-	if err := host.Init(dir, server.ConnInfo()); err != nil {
+	if err := host.Init(dir, db.Conninfo()); err != nil {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
@@ -57,32 +67,25 @@ func TestTheHeartBeats(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	err = awaitBeat(t.Context(), server.ConnInfo())
+	tick, limit := time.NewTicker(10*time.Millisecond), time.After(time.Minute)
+	defer tick.Stop()
+	for beating := false; !beating; {
+		select {
+		case <-tick.C:
+			beating = count(t, conn) > 0
+		case <-limit:
+			t.Error("it does not beat")
+			beating = true
+		}
+	}
 	_ = cmd.Process.Signal(unix.SIGINT)
-	if waitErr := cmd.Wait(); waitErr != nil || err != nil {
-		t.Errorf("%v, %v; log:\n%s", err, waitErr, &log)
+	if err := cmd.Wait(); err != nil || t.Failed() {
+		t.Errorf("%v; log:\n%s", err, &log)
 	}
 }
 
-func awaitBeat(ctx context.Context, conninfo string) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	conn, err := pgx.Connect(ctx, conninfo)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		var beats int
-		if err := conn.QueryRow(ctx, "SELECT count(*) FROM heartbeat").Scan(&beats); err == nil && beats > 0 {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+// count returns the number of beats, which is 0 as long as there is no table.
+func count(t *testing.T, conn *pgx.Conn) (beats int) {
+	_ = conn.QueryRow(t.Context(), "SELECT count(*) FROM heartbeat").Scan(&beats)
+	return beats
 }

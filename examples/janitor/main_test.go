@@ -11,19 +11,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/host"
-	"github.com/pgexthost/pgexthost/internal/localpg"
 	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/pluginstest"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv("JANITOR_AS_PROGRAM") != "" || plugins.IsChild() {
 		main()
 	}
-	os.Exit(m.Run())
+	os.Exit(pluginstest.Main(m))
 }
 
 // The Go half of the example in docs/C-TO-GO.md is janitor.go.
@@ -44,27 +43,40 @@ func TestTheGuideShowsThisWorker(t *testing.T) {
 	}
 }
 
+const sessions = `
+	CREATE TABLE session (expires timestamptz);
+	INSERT INTO session VALUES (now() - interval '1 hour'), (now() - interval '1 s'), (now() + interval '1 hour')`
+
 func TestTheJanitorRemovesWhatHasExpiredAndNothingElse(t *testing.T) {
+	db := pluginstest.Server(t) // it works in database postgres, as the guide has it
+	conn := db.Connect(t)
+	if _, err := conn.Exec(t.Context(), sessions); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = conn.Exec(context.Background(), "DROP TABLE session") })
+	w := pluginstest.Start(t, library(), "janitor_main", pluginstest.Options{Server: db})
+	for range 2 { // the second time there is nothing to remove
+		w.Advance(t)
+		var left int
+		if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM session").Scan(&left); err != nil || left != 1 {
+			t.Errorf("%d sessions are left (%v), want the one that has not expired", left, err)
+		}
+	}
+	if log := w.Log(); len(log) != 1 || log[0].Message != "janitor: removed 2 sessions" {
+		t.Errorf("it has logged %v", log)
+	}
+}
+
+func TestTheProgramIsAHostOfTheJanitor(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	server, err := localpg.Start(ctx, localpg.Options{})
-	if err != nil {
+	db := pluginstest.Server(t)
+	conn := db.Connect(t)
+	if _, err := conn.Exec(ctx, sessions); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = server.Stop(context.Background()) })
-	conn, err := pgx.Connect(ctx, server.ConnInfo())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.Background())
-	if _, err := conn.Exec(ctx, `
-		CREATE TABLE session (expires timestamptz);
-		INSERT INTO session VALUES (now() - interval '1 hour'), (now() - interval '1 s'), (now() + interval '1 hour')`); err != nil {
-		t.Fatal(err)
-	}
-
 	dir := filepath.Join(t.TempDir(), "host")
-	if err := host.Init(dir, server.ConnInfo()); err != nil {
+	if err := host.Init(dir, db.Conninfo()); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(ctx, os.Args[0], dir, "janitor.naptime=1s")
@@ -88,9 +100,5 @@ func TestTheJanitorRemovesWhatHasExpiredAndNothingElse(t *testing.T) {
 	}
 	if !strings.Contains(lines.String(), "FATAL:  terminating background worker \"janitor\" due to administrator command\n") {
 		t.Errorf("SIGTERM did not end the worker; log:\n%s", &lines)
-	}
-	var left int
-	if err := conn.QueryRow(ctx, "SELECT count(*) FROM session").Scan(&left); err != nil || left != 1 {
-		t.Errorf("%d sessions are left (%v), want the one that has not expired", left, err)
 	}
 }
