@@ -67,6 +67,9 @@ func commandGroups() []commandGroup {
 			{"launch", "start a dynamic worker", runLaunch},
 			{"terminate", "end a worker for good", runTerminate},
 		}},
+		{"Plugins", []command{
+			{"plugin", "deal with libraries: executables that a host runs", runPlugin},
+		}},
 		{"Let SQL reach one", []command{
 			{"extension", "install SQL functions into a database", runExtension},
 		}},
