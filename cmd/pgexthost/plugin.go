@@ -23,7 +23,9 @@ type pluginCommand struct {
 // pluginCommands are the subcommands of "pgexthost plugin", in the order of a
 // plugin's life.
 func pluginCommands() []pluginCommand {
-	return []pluginCommand{}
+	return []pluginCommand{
+		{"new", "NAME [--module PATH] [--replace DIR]", "write a module to begin with, which builds and runs at once", runPluginNew},
+	}
 }
 
 // runPlugin is "pgexthost plugin".

@@ -140,10 +140,7 @@ func complete(ctx context.Context, dir string) *elog.ErrorData {
 	if err == nil {
 		return nil
 	}
-	if reason == "" {
-		reason = err.Error()
-	}
-	return elog.New(elog.Warning, elog.UndefinedFile, "could not complete go.mod and go.sum").WithDetail("%s", reason).WithCause(err).
+	return elog.New(elog.Warning, elog.UndefinedFile, "could not complete go.mod and go.sum").WithDetail("%s", firstLine(reason, err)).WithCause(err).
 		WithHint("Run \"go mod tidy\" there. If version %s can't be had, build against a checkout: --replace DIR.", "v"+version.Number)
 }
 
@@ -154,4 +151,15 @@ func goCommand(ctx context.Context, dir string, args ...string) (said string, er
 	cmd.Dir, cmd.Stderr = dir, &stderr
 	err = cmd.Run()
 	return strings.TrimSpace(stderr.String()), err
+}
+
+// firstLine returns the first thing that the go command has complained about: what
+// follows is the same of other packages.
+func firstLine(said string, err error) string {
+	for line := range strings.Lines(said) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "go: downloading ") && !strings.HasSuffix(line, " imports") {
+			return line
+		}
+	}
+	return err.Error()
 }
