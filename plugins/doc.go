@@ -11,6 +11,10 @@
 //		return plugins.Library{Name: "mine", Init: initialize, Functions: plugins.Functions{"mine_main": mineMain}}
 //	}
 //
+// Such a program explains itself when a person starts it, and runs one of its
+// workers without a host if asked to: see [Main]. Package pluginstest runs a worker's
+// main function in a test.
+//
 // A running worker can register others, wait for them and end them: see
 // [Worker.RegisterDynamicBackgroundWorker] and what it mentions.
 //

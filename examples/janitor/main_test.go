@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/host"
@@ -43,17 +44,24 @@ func TestTheGuideShowsThisWorker(t *testing.T) {
 	}
 }
 
-const sessions = `
-	CREATE TABLE session (expires timestamptz);
-	INSERT INTO session VALUES (now() - interval '1 hour'), (now() - interval '1 s'), (now() + interval '1 hour')`
-
-func TestTheJanitorRemovesWhatHasExpiredAndNothingElse(t *testing.T) {
-	db := pluginstest.Server(t) // it works in database postgres, as the guide has it
+// sessions makes the janitor's table, with two sessions that have expired and one
+// that has not, until the end of the test. It is in database postgres, as the guide
+// has it.
+func sessions(t *testing.T) (*pluginstest.Postgres, *pgx.Conn) {
+	t.Helper()
+	db := pluginstest.Server(t)
 	conn := db.Connect(t)
-	if _, err := conn.Exec(t.Context(), sessions); err != nil {
+	if _, err := conn.Exec(t.Context(), `
+		CREATE TABLE session (expires timestamptz);
+		INSERT INTO session VALUES (now() - interval '1 hour'), (now() - interval '1 s'), (now() + interval '1 hour')`); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _, _ = conn.Exec(context.Background(), "DROP TABLE session") })
+	return db, conn
+}
+
+func TestTheJanitorRemovesWhatHasExpiredAndNothingElse(t *testing.T) {
+	db, conn := sessions(t)
 	w := pluginstest.Start(t, library(), "janitor_main", pluginstest.Options{Server: db})
 	for range 2 { // the second time there is nothing to remove
 		w.Advance(t)
@@ -70,11 +78,7 @@ func TestTheJanitorRemovesWhatHasExpiredAndNothingElse(t *testing.T) {
 func TestTheProgramIsAHostOfTheJanitor(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	db := pluginstest.Server(t)
-	conn := db.Connect(t)
-	if _, err := conn.Exec(ctx, sessions); err != nil {
-		t.Fatal(err)
-	}
+	db, _ := sessions(t)
 	dir := filepath.Join(t.TempDir(), "host")
 	if err := host.Init(dir, db.Conninfo()); err != nil {
 		t.Fatal(err)

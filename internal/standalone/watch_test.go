@@ -75,7 +75,7 @@ func TestOfSeveralWaitsTheLastOneCounts(t *testing.T) {
 	want(t, w, false, "", 2)
 }
 
-func TestEveryChangeIsAnnounced(t *testing.T) {
+func TestEveryChangeIsAnnounced(*testing.T) {
 	w := NewWatch()
 	x, _, _ := begin(w, "one", true)
 	changed := w.State().Changed

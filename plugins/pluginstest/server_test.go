@@ -176,6 +176,25 @@ func TestSIGINTCancelsTheStatementAndNotTheSession(t *testing.T) {
 	}
 }
 
+func TestAWorkerThatHasEndedHasNoSession(t *testing.T) {
+	t.Parallel()
+	db := pluginstest.Server(t).NewDatabase(t)
+	w := pluginstest.Start(t, of(func(ctx context.Context, w *plugins.Worker) error {
+		_, err := connect.InitializeConnection(ctx, w, "", "", 0)
+		return err
+	}), "main", pluginstest.Options{Server: db, Registration: plugins.BackgroundWorker{Name: "passer-by"}})
+	if exit := w.Wait(t); exit.Code != 0 {
+		t.Fatalf("got %+v", exit)
+	}
+	conn := db.Connect(t)
+	limit := time.Now().Add(30 * time.Second) // the server takes a moment to notice
+	for number(t, conn, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'passer-by'") > 0 {
+		if time.Now().After(limit) {
+			t.Fatal("its session is there")
+		}
+	}
+}
+
 func TestSetIsAReload(t *testing.T) {
 	t.Parallel()
 	w := pluginstest.Start(t, kit(), "greet", pluginstest.Options{Settings: map[string]string{"log_min_messages": "log", "kit.greeting": "hello"}})
