@@ -54,11 +54,13 @@ type leftOut struct{ *elog.ErrorData }
 
 func (e leftOut) Unwrap() error { return e.ErrorData }
 
+const missingUntilRestart = "Its settings and its static workers are missing until the host is restarted."
+
 func leaveOut(name string, err error) leftOut {
 	e := elog.AsErrorData(err, elog.Warning)
 	e.Message = fmt.Sprintf("library \"%s\" was not preloaded: %s", name, e.Message)
 	if e.Hint == "" {
-		e.Hint = "Its settings and its static workers are missing until the host is restarted."
+		e.Hint = missingUntilRestart
 	}
 	return leftOut{e}
 }

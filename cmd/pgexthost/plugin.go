@@ -25,6 +25,7 @@ type pluginCommand struct {
 func pluginCommands() []pluginCommand {
 	return []pluginCommand{
 		{"new", "NAME [--module PATH] [--replace DIR]", "write a module to begin with, which builds and runs at once", runPluginNew},
+		{"check", "FILE [-c NAME=VALUE]... [--json]", "say whether a host would load a file, and why not", runPluginCheck},
 	}
 }
 
