@@ -55,7 +55,7 @@ type header struct {
 	_                 uint32
 	serverStarted     atomic.Int64 // pg_postmaster_start_time(), microseconds since 1970
 	pmSignals         [numPMSignals]atomic.Uint32
-	buried            atomic.Uint32 // how many tombs were ever used
+	buried            atomic.Uint32                  // how many tombs were ever used
 	serverNews        news                           // why the server can't be used
 	changes           [changeBits / 64]atomic.Uint64 // hints at slots that have changed: see changes.go
 	reload            reloadBox                      // the library to be loaded again: see reload.go

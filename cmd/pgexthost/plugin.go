@@ -23,7 +23,10 @@ type pluginCommand struct {
 // pluginCommands are the subcommands of "pgexthost plugin", in the order of a
 // plugin's life.
 func pluginCommands() []pluginCommand {
-	return []pluginCommand{}
+	return []pluginCommand{
+		{"list", "-D DIR [--json]", "say what the host has loaded, and what it could load", runPluginList},
+		{"reload", "NAME -D DIR [-t SECS] [--json]", "have the workers of a library run from its present file", runPluginReload},
+	}
 }
 
 // runPlugin is "pgexthost plugin".
