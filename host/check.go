@@ -144,28 +144,24 @@ func (c *LibraryCheck) load(h *host) error {
 		name = c.File // by its name it would not be found, or not this one
 	}
 	start := time.Now()
-	result, err := h.runPreload(name, "plugin check", 0, true)
+	result, err := h.preloadLibrary(name, "plugin check", true)
 	c.Took = time.Since(start)
 	c.Stdout, c.Stderr = stdout.end(), stderr.end()
-	if err == nil {
+	if result != nil {
 		c.Name, c.Functions = result.Library, result.Functions
 		for _, report := range result.Reports { // the refused registrations and values: LOG in a host's log
 			c.Problems = append(c.Problems, elog.AsErrorData(report, elog.Warning))
 		}
 		c.Problems = slices.CompactFunc(c.Problems, func(a, b *elog.ErrorData) bool { return a.Message == b.Message && a.Detail == b.Detail })
-		c.Workers, err = h.acceptPreload(result, h.store.Int(settings.MaxWorkerProcesses))
 	}
 	switch {
 	case h.ctx.Err() != nil:
 		return elog.New(elog.Error, elog.QueryCanceled, "interrupted").WithCause(h.ctx.Err())
 	case err != nil:
-		problem := elog.AsErrorData(err, elog.Error)
-		if problem.Hint == missingUntilRestart {
-			problem.Hint = ""
-		}
-		c.Problems = append(c.Problems, problem)
+		c.Problems = append(c.Problems, elog.AsErrorData(err, elog.Error))
 		return nil
 	}
+	c.Workers, _ = h.staticWorkers()
 	for _, s := range describe(h.store) {
 		if slices.ContainsFunc(result.Settings, func(d guc.Definition) bool { return strings.EqualFold(d.Name, s.Name) }) {
 			c.Settings = append(c.Settings, s)

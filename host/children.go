@@ -86,7 +86,9 @@ func (c *children) start(id postmaster.ChildID, kind shmem.ProcKind, name string
 		library: library,
 		done: func(result spawned) {
 			_ = theirs.Close()
-			startup.Library = result.library
+			if result.library != nil {
+				startup.Library = &result.library.Library
+			}
 			c.post(started{child: id, index: index, socket: ours, startup: startup, result: result})
 		},
 	})
@@ -119,7 +121,7 @@ func (c *children) born(ev started) *process {
 	}
 	p := &process{
 		id: ev.child, pid: ev.result.pid, index: ev.index, record: c.segment.Proc(ev.index), socket: ev.socket,
-		auxiliary: ev.startup.Auxiliary, library: ev.startup.Library, shaken: make(chan struct{}),
+		auxiliary: ev.startup.Auxiliary, preload: ev.startup.Kind == shmem.ProcPreload, library: ev.startup.Library, shaken: make(chan struct{}),
 		pidfd: os.NewFile(uintptr(ev.result.pidfd), "pidfd"),
 	}
 	p.record.SetPid(p.pid)
@@ -196,7 +198,7 @@ func (c *children) buried(id postmaster.ChildID) (postmaster.Exited, bool) {
 		status = postmaster.ExitStatus{Code: 1}
 	}
 	ev.Status = status
-	if ev.Failure == nil && p.id != preloadChild && !p.answered && !status.Signaled && status.Code != 0 {
+	if ev.Failure == nil && !p.preload && !p.answered && !status.Signaled && status.Code != 0 {
 		// It has never been a child of ours, and can't have crashed as one: for
 		// instance, the Go runtime had no memory or no thread to begin with.
 		ev.Failure = p.refused(errors.New(status.String()))

@@ -53,11 +53,15 @@ func describe(store *guc.Store) []Setting {
 // all. A failure is reported, and the host goes on: nothing of its own depends
 // on the file. Mirrors write_nondefault_variables.
 func (h *host) saveSettings() {
+	h.saveState(h.settingsFile(), describe(h.store))
+}
+
+// saveState writes a file for those who ask what a host runs with.
+func (h *host) saveState(path string, state any) {
 	if !h.dir.isOurs() {
 		return // the lock file's check says so, and ends the host
 	}
-	path := h.settingsFile()
-	text, err := json.MarshalIndent(describe(h.store), "", "\t")
+	text, err := json.MarshalIndent(state, "", "\t")
 	if err == nil {
 		err = lockfile.ReplaceFile(path, append(text, '\n'))
 	}

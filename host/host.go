@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/host/postmaster"
+	"github.com/pgexthost/pgexthost/internal/control"
 	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/guc"
-	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/internal/version"
 	"github.com/pgexthost/pgexthost/plugins"
@@ -72,7 +72,10 @@ type host struct {
 	dir       *dataDir
 	store     *guc.Store
 	preload   []string
-	libraries []handshake.Library // those of preload that have been loaded
+	libraries []*loadedLibrary // those of preload
+	reloading *libraryReload   // the one that is under way, or nil
+	reloadID  uint64           // of the last request for one that was taken up
+	reloaded  *control.Reload  // the last answer, or nil
 	segment   *shmem.Segment
 	slots     shmem.PostmasterSlots // of the segment
 	alarm     *shmem.Alarm
@@ -125,14 +128,14 @@ func (h *host) setUp() error {
 		return err
 	}
 	failpoint.Here(failpoint.SharedMemoryMade)
-	static, err := h.preloadLibraries()
-	if err != nil {
+	if err := h.preloadLibraries(); err != nil {
 		return err
 	}
+	static, registrars := h.staticWorkers()
 	h.store.EndStartup()
 	h.warnWithoutMonitor(static)
 	h.machine = postmaster.New(postmaster.Config{
-		Slots: coreSlots{h}, Static: static,
+		Slots: coreSlots{h}, Static: static, Registrars: registrars,
 		Auxiliary:   plugins.Auxiliaries(),
 		Personality: h.personality(),
 	})

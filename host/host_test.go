@@ -70,7 +70,9 @@ func TestAHostilePreloadResultIsRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
 			h := &host{log: elog.NewLogger(&log), store: guc.NewStore(settings.Definitions()...)}
-			workers, err := h.acceptPreload(&preload{PreloadResult: tt.result}, 8)
+			var loaded loadedLibrary
+			_, _, err := h.acceptPreload(&loaded, guc.Registered{}, &preload{PreloadResult: tt.result})
+			workers := loaded.static
 			if (err != nil) != tt.fails || len(workers) != tt.keeps || !strings.Contains(log.String(), tt.logs) {
 				t.Errorf("got %v, %v\n%s", workers, err, &log)
 			}

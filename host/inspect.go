@@ -6,7 +6,6 @@ import (
 	"io"
 
 	"github.com/pgexthost/pgexthost/internal/settings"
-	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
@@ -75,21 +74,17 @@ func (i *Inspection) preload(h *host) error {
 	if err := h.makeSharedMemory(); err != nil {
 		return err
 	}
-	registered := 0
 	for _, name := range h.preload {
-		result, err := h.runPreload(name, "config check", registered, true)
-		var workers []plugins.BackgroundWorker
-		if err == nil {
+		result, err := h.preloadLibrary(name, "config check", true)
+		if result != nil {
 			i.Problems = append(i.Problems, result.Reports...)
-			workers, err = h.acceptPreload(result, h.store.Int(settings.MaxWorkerProcesses)-registered)
 		}
-		registered += len(workers)
 		var out leftOut
 		switch {
 		case h.ctx.Err() != nil:
 			return err
 		case errors.As(err, &out):
-			i.Problems = append(i.Problems, out.ErrorData)
+			i.Problems = append(i.Problems, out.notPreloaded(name))
 		case err != nil:
 			i.Problems = append(i.Problems, elog.AsErrorData(err, elog.Error))
 			return nil // a start ends here

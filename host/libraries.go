@@ -3,8 +3,7 @@ package host
 import (
 	"os"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/pgexthost/pgexthost/internal/control"
 	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/internal/library"
 	"github.com/pgexthost/pgexthost/internal/settings"
@@ -20,74 +19,92 @@ type libraryRequest struct{ name, search string }
 // owns it: looking at files can hang as starting them can.
 type resolver struct {
 	libdir    string
-	inspected map[string]inspection // by file
+	inspected map[string]inspection // by file; those that can be run
 }
 
 // inspection is what was found out about a file, which need not be looked into
 // again until it is another.
 type inspection struct {
-	file fileIdentity
-	err  *elog.ErrorData
+	identity library.Identity
+	program  *library.Program
 }
 
-// fileIdentity is what changes when a file is replaced or written to.
-type fileIdentity struct {
-	dev, ino     uint64
-	size         int64
-	mode         uint32
-	mtime, ctime unix.Timespec
+// foundLibrary is what there was under the name of a library. The file's
+// identity is that of before it was looked into.
+type foundLibrary struct {
+	handshake.Library
+	inspection
+}
+
+// place is what the core calls it.
+func (f *foundLibrary) place() string {
+	switch {
+	case f == nil:
+	case f.File != "":
+		return f.File
+	case f.CompiledIn != "":
+		return "$libdir/" + f.CompiledIn
+	}
+	return ""
+}
+
+// build describes it.
+func (f *foundLibrary) build() control.Build {
+	b := control.BuildOf(f.File, f.program)
+	b.CompiledIn = f.CompiledIn
+	return b
 }
 
 func newResolver() *resolver {
-	r := &resolver{libdir: "/usr/lib/pgexthost", inspected: make(map[string]inspection)}
+	return &resolver{libdir: libdir(), inspected: make(map[string]inspection)}
+}
+
+// libdir is what $libdir stands for in this program.
+func libdir() string {
 	if program, err := os.Executable(); err == nil {
-		r.libdir = library.DefaultLibdir(program)
+		return library.DefaultLibdir(program)
 	}
-	return r
+	return "/usr/lib/pgexthost"
 }
 
 // resolve finds a library. What is wrong with it is for the child to say, as it
 // is in PostgreSQL, which then is one of the host's own program.
-func (r *resolver) resolve(q libraryRequest) *handshake.Library {
-	found := &handshake.Library{Name: q.name}
+func (r *resolver) resolve(q libraryRequest) *foundLibrary {
+	found := &foundLibrary{Library: handshake.Library{Name: q.name}}
 	if q.name == plugins.InternalLibrary {
 		return found
 	}
 	at, err := library.Path{Search: q.search, Libdir: r.libdir, CompiledIn: plugins.Libraries()}.Find(q.name)
+	if err == nil && at.CompiledIn != "" {
+		found.CompiledIn = at.CompiledIn
+		return found
+	}
+	if err == nil {
+		found.inspection, err = r.inspect(q.name, at.File)
+	}
 	if err != nil {
 		found.Error = elog.AsErrorData(err, elog.Error)
 		found.Error.Cause = nil // for this process only
 		return found
 	}
-	if at.CompiledIn != "" {
-		found.CompiledIn = at.CompiledIn
-		return found
-	}
-	if found.Error = r.inspect(q.name, at.File); found.Error == nil {
-		found.File = at.File
-	}
+	found.File = at.File
 	return found
 }
 
-// inspect returns why the host can't run a file as a library, or nil.
-func (r *resolver) inspect(name, file string) *elog.ErrorData {
-	var st unix.Stat_t
-	if unix.Stat(file, &st) != nil {
-		delete(r.inspected, file)
-	}
-	identity := fileIdentity{st.Dev, st.Ino, st.Size, st.Mode, st.Mtim, st.Ctim}
-	if known, ok := r.inspected[file]; ok && known.file == identity && known.err == nil {
-		return nil
-	}
-	_, err := library.Inspect(name, file)
-	if err == nil {
-		r.inspected[file] = inspection{identity, nil}
-		return nil
+// inspect finds out which program a file is. The error says why the host can't
+// run it as a library.
+func (r *resolver) inspect(name, file string) (inspection, error) {
+	identity, err := library.IdentityOf(file)
+	if known, ok := r.inspected[file]; ok && err == nil && known.identity == identity {
+		return known, nil
 	}
 	delete(r.inspected, file)
-	report := elog.AsErrorData(err, elog.Error)
-	report.Cause = nil
-	return report
+	program, err := library.Inspect(name, file)
+	if err != nil {
+		return inspection{}, err
+	}
+	r.inspected[file] = inspection{identity, program}
+	return r.inspected[file], nil
 }
 
 // request is how children ask for a library.
@@ -101,10 +118,10 @@ func (h *host) preloadedBy(lib *handshake.Library) []string {
 	var names []string
 	for _, l := range h.libraries {
 		switch {
-		case lib == nil:
-		case lib.File == "" && l.CompiledIn != "":
-			names = append(names, l.CompiledIn)
-		case lib.File != "" && l.File == lib.File:
+		case lib == nil, l.leftOut != nil:
+		case lib.File == "" && l.found.CompiledIn != "":
+			names = append(names, l.found.CompiledIn)
+		case lib.File != "" && l.found.File == lib.File:
 			return []string{lib.Name}
 		}
 	}

@@ -66,8 +66,12 @@ func (h *host) dispatch(ev any) {
 	switch ev := ev.(type) {
 	case started:
 		p := h.children.born(ev)
-		h.step(postmaster.Spawned{Child: ev.child, Pid: ev.result.pid, Err: ev.result.err, Transient: transient(ev.result.err)})
-		if p != nil {
+		h.step(postmaster.Spawned{Child: ev.child, Pid: ev.result.pid, Place: ev.result.library.place(), Err: ev.result.err, Transient: transient(ev.result.err)})
+		switch {
+		case p == nil:
+		case p.preload:
+			h.preloadStarted(p, ev)
+		default:
 			ev.startup.Preload = h.preloadedBy(ev.startup.Library)
 			// Only now may the child go on: its slot tells its pid already.
 			h.children.greet(p, ev.startup, h.store.Duration(settings.LibraryInitTimeout))
@@ -76,9 +80,18 @@ func (h *host) dispatch(ev any) {
 		h.children.greeted(ev.child, ev.err)
 	case goneQuiet:
 		h.children.fail(ev.child, ev.err)
+	case preloaded:
+		ev.wait.take(ev)
+		h.judgeReload()
+	case tooLate:
+		ev.wait.tooLate()
 	case exited:
 		if end, ok := h.children.buried(ev.child); ok {
 			h.step(end)
+			if h.reloading != nil && h.reloading.wait != nil && h.reloading.wait.child == ev.child {
+				h.reloading.wait.exited(end)
+				h.judgeReload()
+			}
 			if !end.Clean { // it may have had no time to say what it has done to the slots
 				h.step(postmaster.SlotsChanged{})
 			}
@@ -103,6 +116,9 @@ func (h *host) checkSignals() {
 		changed := h.slots.TakeChanges()
 		failpoint.Here(failpoint.ChangesTaken)
 		h.step(postmaster.SlotsChanged{Slots: changed})
+	}
+	if h.segment.TakePostmasterSignal(shmem.PMSignalLibraryReload) {
+		h.takeReload()
 	}
 }
 
@@ -158,6 +174,8 @@ func (h *host) execute(cmd postmaster.Command) (answer postmaster.Event) {
 	case postmaster.Reload:
 		h.reload()
 		return h.configured()
+	case postmaster.AnswerReload:
+		h.answerReload(cmd)
 	case postmaster.SetReport:
 		h.slots.SetReport(cmd.Slot, cmd.Report)
 	case postmaster.Bury:
@@ -187,6 +205,10 @@ func (h *host) execute(cmd postmaster.Command) (answer postmaster.Event) {
 }
 
 func (h *host) spawn(cmd postmaster.Spawn) {
+	if cmd.Preload != "" {
+		h.spawnPreload(cmd)
+		return
+	}
 	startup := h.startup()
 	if cmd.Aux != "" {
 		startup.Auxiliary = cmd.Aux

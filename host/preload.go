@@ -3,14 +3,10 @@ package host
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/pgexthost/pgexthost/host/postmaster"
-	"github.com/pgexthost/pgexthost/internal/failpoint"
+	"github.com/pgexthost/pgexthost/internal/guc"
 	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins"
@@ -18,94 +14,118 @@ import (
 	"github.com/pgexthost/pgexthost/shmem"
 )
 
-// preloadChild is the preload process's name among the children. The core
-// never hears of it.
-const preloadChild postmaster.ChildID = 0
+// loadedLibrary is one of shared_preload_libraries, as the host has it. Once it is
+// among the host's it does not change: a reload puts another in its place.
+type loadedLibrary struct {
+	name      string       // in the list
+	found     foundLibrary // what its Init ran from
+	functions []string
+	settings  guc.Registered
+	static    []plugins.BackgroundWorker
+	loadedAt  time.Time
+	leftOut   *elog.ErrorData // why it is not loaded, or nil
+}
 
 // preloadLibraries runs Init of each library of shared_preload_libraries in a
 // process of its own, so that no plugin code ever runs in the postmaster and
-// none harms another's, and returns the workers they have registered. The host
-// does without a library that ends its process, hangs or panics; the error is
-// what ends a start in PostgreSQL, too: a library that is not there or not
-// compatible, and one whose Init returns an error. Mirrors
-// process_shared_preload_libraries.
-func (h *host) preloadLibraries() ([]plugins.BackgroundWorker, error) {
-	var static []plugins.BackgroundWorker
+// none harms another's. The host does without a library that ends its process,
+// hangs or panics; the error is what ends a start in PostgreSQL, too: a library
+// that is not there or not compatible, and one whose Init returns an error.
+// Mirrors process_shared_preload_libraries.
+func (h *host) preloadLibraries() error {
 	for _, name := range h.preload {
-		result, err := h.runPreload(name, "preload", len(static), false)
-		var workers []plugins.BackgroundWorker
-		if err == nil {
-			workers, err = h.acceptPreload(result, h.store.Int(settings.MaxWorkerProcesses)-len(static))
-		}
+		_, err := h.preloadLibrary(name, "preload", false)
 		var out leftOut
 		switch {
 		case errors.As(err, &out):
-			h.log.Emit(out.ErrorData)
+			h.log.Emit(out.notPreloaded(name))
 		case err != nil:
-			return nil, err
+			return err
 		}
-		static = append(static, workers...)
 	}
-	return static, nil
+	return nil
 }
 
-// leftOut is why the host goes on without a library.
+// preloadLibrary runs one library's Init and keeps what that has registered, or
+// why it was left out.
+func (h *host) preloadLibrary(name, title string, checkOnly bool) (*preload, error) {
+	result, err := h.runPreload(name, title, checkOnly)
+	if err == nil && slices.ContainsFunc(h.libraries, func(l *loadedLibrary) bool {
+		return l.leftOut == nil && l.found.place() == result.library.place()
+	}) {
+		return result, nil // the list names it twice
+	}
+	loaded := &loadedLibrary{name: name}
+	if err == nil {
+		// What is wrong with values has been reported by the child.
+		_, _, err = h.acceptPreload(loaded, guc.Registered{}, result)
+	}
+	var out leftOut
+	if errors.As(err, &out) {
+		loaded = &loadedLibrary{name: name, leftOut: out.ErrorData}
+	}
+	h.libraries = append(h.libraries, loaded)
+	return result, err
+}
+
+// staticWorkers returns what the libraries have registered, and next to each which
+// of them has.
+func (h *host) staticWorkers() (workers []plugins.BackgroundWorker, registrars []string) {
+	for _, l := range h.libraries {
+		for _, w := range l.static {
+			workers, registrars = append(workers, w), append(registrars, l.name)
+		}
+	}
+	return workers, registrars
+}
+
+// registeredBeside counts the static workers of other libraries than one.
+func (h *host) registeredBeside(name string) (n int) {
+	for _, l := range h.libraries {
+		if l.name != name {
+			n += len(l.static)
+		}
+	}
+	return n
+}
+
+// leftOut is why the host goes on without a library, or with the one it has.
 type leftOut struct{ *elog.ErrorData }
 
 func (e leftOut) Unwrap() error { return e.ErrorData }
 
-const missingUntilRestart = "Its settings and its static workers are missing until the host is restarted."
+func leaveOut(err error) leftOut { return leftOut{elog.AsErrorData(err, elog.Warning)} }
 
-func leaveOut(name string, err error) leftOut {
-	e := elog.AsErrorData(err, elog.Warning)
-	e.Message = fmt.Sprintf("library \"%s\" was not preloaded: %s", name, e.Message)
-	if e.Hint == "" {
-		e.Hint = missingUntilRestart
+// notPreloaded says so at the start.
+func (e leftOut) notPreloaded(name string) *elog.ErrorData {
+	report := elog.AsErrorData(e.ErrorData, elog.Warning)
+	report.Message = fmt.Sprintf("library \"%s\" was not preloaded: %s", name, report.Message)
+	if report.Hint == "" {
+		report.Hint = fmt.Sprintf("Its settings and its static workers are missing until \"pgexthost plugin reload %s\" succeeds, or the host is restarted.", name)
 	}
-	return leftOut{e}
+	return report
 }
 
 // preload is what came of running one library's Init.
 type preload struct {
-	library handshake.Library
+	library foundLibrary
 	handshake.PreloadResult
 }
 
 // runPreload starts the preload child of a library and waits for its end and
-// its result.
-func (h *host) runPreload(name, title string, registered int, checkOnly bool) (*preload, error) {
+// its result: it is the event loop's small sister, for the time before there is a
+// core.
+func (h *host) runPreload(name, title string, checkOnly bool) (*preload, error) {
 	startup := h.startup()
-	startup.Preload, startup.Registered, startup.CheckOnly = []string{name}, registered, checkOnly
+	startup.Preload, startup.Registered, startup.CheckOnly = []string{name}, h.registeredBeside(name), checkOnly
+	w := h.newPreloadWait(preloadChild)
+	defer w.close()
 	h.children.start(preloadChild, shmem.ProcPreload, title, startup, h.request(name))
-	return h.awaitPreload(name)
-}
-
-// preloaded is the event that carries the preload child's result.
-type preloaded struct {
-	result handshake.PreloadResult
-	err    error
-}
-
-// awaitPreload is the event loop's small sister, for the time before there is a
-// core: it waits for the preload child's result and its exit.
-func (h *host) awaitPreload(name string) (*preload, error) {
-	w := preloadWait{host: h, name: name}
-	limit := h.store.Duration(settings.LibraryInitTimeout)
-	if limit > 0 {
-		timer := time.NewTimer(limit)
-		defer timer.Stop()
-		w.tooLate = timer.C
-	}
 	done := h.ctx.Done()
-	for {
+	for !w.over() {
 		select {
 		case ev := <-h.events:
-			if w.event(ev) {
-				return w.result, w.err
-			}
-		case <-w.tooLate:
-			w.abort(leaveOut(name, elog.New(elog.Warning, elog.InternalError, "its Init has not returned within %s", limit).
-				WithHint("If it needs that long, raise \"%s\".", settings.LibraryInitTimeout)))
+			h.preloadEvent(w, ev)
 		case <-h.signals.smart:
 			w.abort(errPreloadStopped())
 		case <-h.signals.fast:
@@ -117,146 +137,44 @@ func (h *host) awaitPreload(name string) (*preload, error) {
 			w.abort(errPreloadStopped())
 		}
 	}
+	return w.outcome()
+}
+
+// preloadEvent takes an event while there is no core.
+func (h *host) preloadEvent(w *preloadWait, ev any) {
+	switch ev := ev.(type) {
+	case started:
+		w.started(h.children.born(ev), ev)
+	case preloaded:
+		ev.wait.take(ev)
+	case tooLate:
+		ev.wait.tooLate()
+	case exited:
+		if end, ok := h.children.buried(ev.child); ok {
+			w.exited(end)
+		}
+	}
 }
 
 func errPreloadStopped() error {
 	return elog.New(elog.Fatal, elog.AdminShutdown, "terminating while preloading libraries due to administrator command")
 }
 
-// preloadWait is the state of waiting for one preload child.
-type preloadWait struct {
-	host    *host
-	name    string
-	tooLate <-chan time.Time
-	library handshake.Library
-	got     *preloaded
-	stop    error // why the child was put an end to
-
-	result *preload
-	err    error
-}
-
-func (w *preloadWait) abort(why error) {
-	w.stop = why
-	if p := w.host.children.byID[preloadChild]; p != nil {
-		_ = unix.Kill(-p.pid, unix.SIGKILL)
-	}
-}
-
-// event takes one event, and reports whether it was the last: then there is
-// a result, or an error.
-func (w *preloadWait) event(ev any) (over bool) {
-	h := w.host
-	switch ev := ev.(type) {
-	case started:
-		p := h.children.born(ev)
-		if p == nil {
-			w.err = fatal(elog.SystemError, ev.result.err, "could not fork preload process: %v", ev.result.err)
-			return true
-		}
-		w.library = *ev.result.library
-		go h.readPreload(p.socket, ev.startup)
-		if w.stop != nil {
-			w.abort(w.stop)
-		}
-	case preloaded:
-		w.got = &ev
-		if p := h.children.byID[preloadChild]; p != nil && ev.err != nil && !isGone(ev.err) {
-			h.children.fail(preloadChild, ev.err)
-		}
-	case exited:
-		end, ok := h.children.buried(ev.child)
-		if !ok {
-			return false
-		}
-		if w.got == nil { // its last words may still be on their way
-			w.got = h.lastWords()
-		}
-		w.result, w.err = w.judge(end)
-		return true
-	}
-	return false
-}
-
-// lastWords waits for the reader of the preload child's socket, which ends by
-// itself now that the child is gone.
-func (h *host) lastWords() *preloaded {
-	limit := time.NewTimer(goneGrace)
-	defer limit.Stop()
-	for {
-		select {
-		case ev := <-h.events:
-			if p, ok := ev.(preloaded); ok {
-				return &p
-			}
-		case <-limit.C:
-			return &preloaded{err: os.ErrDeadlineExceeded}
-		}
-	}
-}
-
-// judge decides between a result, an error that ends the start, and leaving
-// the library out.
-func (w *preloadWait) judge(end postmaster.Exited) (*preload, error) {
-	if w.stop != nil {
-		return nil, w.stop
-	}
-	var incompatible *elog.ErrorData
-	switch {
-	case errors.As(w.got.err, &incompatible):
-		return nil, elog.AsErrorData(incompatible, elog.Fatal)
-	case w.library.File == "" && w.library.CompiledIn == "" && w.library.Error == nil, end.Failure != nil && w.library.File == "":
-		return nil, fatal(elog.InternalError, end.Failure, "preload process (PID %d) was ended: %v", end.Pid, end.Failure)
-	case end.Failure != nil:
-		return nil, leaveOut(w.name, end.Failure)
-	case w.got.err != nil && !isGone(w.got.err):
-		return nil, leaveOut(w.name, fmt.Errorf("could not read the result of the preload process (PID %d): %w", end.Pid, w.got.err))
-	case w.got.err != nil || end.Status.Signaled || end.Status.Code != 0:
-		return nil, leaveOut(w.name, elog.New(elog.Warning, elog.InternalError, "preload process (PID %d) %s", end.Pid, end.Status).
-			WithHint("Unless the log says why above, its own code has ended the process: its Init, or what comes before plugins.Main in its main function."))
-	case w.got.result.Error != nil:
-		return nil, elog.AsErrorData(w.got.result.Error, elog.Fatal)
-	case w.got.result.Panic != nil:
-		return nil, leaveOut(w.name, w.got.result.Panic)
-	}
-	return &preload{w.library, w.got.result}, nil
-}
-
-// readPreload shakes hands with the preload child and reads its result.
-func (h *host) readPreload(socket *os.File, startup handshake.Startup) {
-	defer socket.Close()
-	err := shakeHands(socket, &startup, handshakeLimit)
-	var result handshake.PreloadResult
-	if err == nil {
-		_ = socket.SetDeadline(time.Time{}) // Init may take its time
-		err = handshake.Read(socket, &result)
-	}
-	failpoint.Here(failpoint.PreloadRead)
-	h.post(preloaded{result, err})
-}
-
 // acceptPreload checks what a preload child has brought back as if a stranger
-// had sent it: plugin code has run in that process. Limit is how many workers
-// may still be registered.
-func (h *host) acceptPreload(result *preload, limit int) ([]plugins.BackgroundWorker, error) {
-	if slices.ContainsFunc(h.libraries, func(l handshake.Library) bool {
-		return l.CompiledIn == result.library.CompiledIn && l.File == result.library.File
-	}) {
-		return nil, nil // the list names it twice
-	}
+// had sent it, since plugin code has run in that process, and takes it over into
+// loaded and the settings, as a whole or not at all. Was is what the library has
+// said about settings before.
+func (h *host) acceptPreload(loaded *loadedLibrary, was guc.Registered, result *preload) ([]guc.Change, []*elog.ErrorData, error) {
+	limit := h.store.Int(settings.MaxWorkerProcesses) - h.registeredBeside(loaded.name)
 	if len(result.Workers) > limit {
-		return nil, leaveOut(result.library.Name, fmt.Errorf("it returned %d background workers where %d are allowed", len(result.Workers), limit))
+		return nil, nil, leaveOut(fmt.Errorf("it returned %d background workers where %d are allowed", len(result.Workers), limit))
 	}
-	for _, d := range result.Settings {
-		// What is wrong with values has been reported by the child.
-		if _, err := h.store.Define(d); err != nil {
-			return nil, leaveOut(result.library.Name, err)
-		}
+	is := guc.Registered{Definitions: result.Settings, Reserved: result.Reserved}
+	changes, reports, err := h.store.Redefine(was, is)
+	if err != nil {
+		return nil, nil, leaveOut(err)
 	}
-	for _, prefix := range result.Reserved {
-		h.store.MarkPrefixReserved(prefix)
-	}
-	workers := make([]plugins.BackgroundWorker, 0, len(result.Workers))
+	loaded.found, loaded.functions, loaded.settings, loaded.loadedAt = result.library, result.Functions, is, time.Now()
 	for _, d := range result.Workers {
 		w := plugins.FromDescriptor(d)
 		if err := w.SanityCheckAs(h.personality()); err != nil {
@@ -264,11 +182,10 @@ func (h *host) acceptPreload(result *preload, limit int) ([]plugins.BackgroundWo
 			continue
 		}
 		w.NotifyPid = 0
-		workers = append(workers, w)
+		loaded.static = append(loaded.static, w)
 	}
 	for _, r := range result.Refused {
 		h.segment.Bury(shmem.Buried{At: time.Now(), Worker: r.Worker, Report: shmem.WorkerReport{Message: r.Message}})
 	}
-	h.libraries = append(h.libraries, result.library)
-	return workers, nil
+	return changes, reports, nil
 }

@@ -28,6 +28,7 @@ type process struct {
 	record    shmem.ProcRecord
 	socket    *os.File           // our end of the handshake
 	auxiliary string             // its name, if it is an auxiliary process
+	preload   bool               // it runs the Init of a library
 	library   *handshake.Library // that it was started for, or nil
 	shaken    chan struct{}      // closed: the outcome of the handshake has been posted
 	answered  bool               // it has shaken hands, so its signal handlers are in place
@@ -143,7 +144,7 @@ func awaitExitBlocking(pid int) {
 // that the news of the exit comes after it. The end of the process ends the
 // handshake, unless another has inherited its end of the socket.
 func (p *process) awaitHandshake() {
-	if p.id == preloadChild {
+	if p.preload {
 		return // it has a handshake of its own
 	}
 	select {

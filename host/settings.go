@@ -77,6 +77,7 @@ func (h *host) reload() {
 	h.configureLog()
 	failpoint.Here(failpoint.ReloadRead)
 	h.saveSettings()
+	h.saveLibraries() // dynamic_library_path
 }
 
 // configured tells the core of the settings that it acts upon.

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/internal/failpoint"
-	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -43,7 +42,7 @@ type spawnRequest struct {
 type spawned struct {
 	pid     int
 	pidfd   int
-	library *handshake.Library // what there was under the name of the library
+	library *foundLibrary // what there was under the name of the library, or nil
 	err     error
 }
 
@@ -94,7 +93,7 @@ func (s *spawner) close() { close(s.quit) }
 
 // start finds the library and starts its process.
 func (s *spawner) start(r spawnRequest) spawned {
-	var lib *handshake.Library
+	var lib *foundLibrary
 	if r.library != nil {
 		if lib = s.resolver.resolve(*r.library); lib.File != "" {
 			r.path = lib.File

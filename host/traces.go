@@ -19,6 +19,7 @@ func (h *host) leaveTraces() error {
 		return err
 	}
 	h.saveSettings()
+	h.saveLibraries()
 	h.writeExternalPidFile()
 	failpoint.Here(failpoint.TracesLeft)
 	return nil
@@ -61,6 +62,7 @@ func (h *host) removeTraces() {
 	}
 	if h.dir != nil && h.dir.isOurs() {
 		_ = os.Remove(h.settingsFile())
+		_ = os.Remove(h.librariesFile())
 		_ = os.Remove(filepath.Join(h.dir.path, control.SocketName)) // of a control server that was killed
 	}
 }

@@ -55,10 +55,10 @@ type header struct {
 	_                 uint32
 	serverStarted     atomic.Int64 // pg_postmaster_start_time(), microseconds since 1970
 	pmSignals         [numPMSignals]atomic.Uint32
-	buried            atomic.Uint32 // how many tombs were ever used
-	_                 uint32
+	buried            atomic.Uint32                  // how many tombs were ever used
 	serverNews        news                           // why the server can't be used
 	changes           [changeBits / 64]atomic.Uint64 // hints at slots that have changed: see changes.go
+	reload            reloadBox                      // the library to be loaded again: see reload.go
 }
 
 // slot mirrors BackgroundWorkerSlot.
@@ -151,7 +151,7 @@ type proc struct {
 var layoutHash = sync.OnceValue(func() uint64 {
 	h := fnv.New64a()
 	for _, t := range [...]reflect.Type{
-		reflect.TypeFor[header](), reflect.TypeFor[slot](), reflect.TypeFor[descriptor](), reflect.TypeFor[report](), reflect.TypeFor[news](), reflect.TypeFor[tomb](), reflect.TypeFor[proc](),
+		reflect.TypeFor[header](), reflect.TypeFor[slot](), reflect.TypeFor[descriptor](), reflect.TypeFor[report](), reflect.TypeFor[news](), reflect.TypeFor[reloadBox](), reflect.TypeFor[tomb](), reflect.TypeFor[proc](),
 	} {
 		fmt.Fprintf(h, "%s %d %d;", t.Name(), t.Size(), t.Align())
 		for i := range t.NumField() {

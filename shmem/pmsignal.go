@@ -22,6 +22,7 @@ type PMSignal int
 const (
 	PMSignalBackgroundWorkerChange PMSignal = iota // a slot was registered or shall terminate
 	PMSignalServerState                            // the monitor has news of the real server
+	PMSignalLibraryReload                          // a library is to be loaded again
 	numPMSignals
 )
 

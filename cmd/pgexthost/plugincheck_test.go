@@ -120,14 +120,14 @@ func TestCheckAsJSON(t *testing.T) {
 func TestCheckSaysWhyAHostWouldNotLoadALibrary(t *testing.T) {
 	t.Parallel()
 	for name, says := range map[string]string{
-		"hangs":        `library "hangs" was not preloaded: its Init has not returned within 3s`,
+		"hangs":        `its Init has not returned within 3s`,
 		"exits":        `exited with exit code 3`,
 		"panics":       `exited with exit code 2`,
 		"lies":         `incompatible library "lies": ABI mismatch`,
 		"babbles":      `malformed handshake message: it starts with "Good"`,
 		"init_panics":  `library "misfit" panicked in its Init: in Init`,
 		"init_exits":   `exited with exit code 3`,
-		"init_loops":   `library "init_loops" was not preloaded: its Init has not returned within 3s`,
+		"init_loops":   `its Init has not returned within 3s`,
 		"init_goexits": `could not initialize library "misfit": it called runtime.Goexit`,
 		"init_errors":  `could not initialize library "misfit": it does not like it here`,
 	} {

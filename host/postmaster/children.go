@@ -35,9 +35,14 @@ func (ev Spawned) apply(m *Machine) {
 	}
 	switch {
 	case ev.Err == nil:
+		if c.worker != nil {
+			c.worker.place = ev.Place
+		}
 		m.adopt(c, ev.Pid)
 	case c.worker != nil:
 		m.workerStartFailed(c, ev)
+	case c.preload:
+		m.preloadStartFailed(c, ev)
 	default:
 		m.auxiliaryStartFailed(c, ev)
 	}
@@ -59,7 +64,7 @@ func (m *Machine) adopt(c *child, pid int) {
 	switch {
 	case sig == 0 && c.reload:
 		m.signal(c, sighup)
-	case sig == sigkill && !m.killed: // so it is worker_stop_timeout
+	case sig == sigkill && !m.killed && c.worker != nil: // so it is worker_stop_timeout
 		m.enforceStop(c)
 	case sig != 0:
 		m.signal(c, sig)
@@ -70,13 +75,13 @@ func (m *Machine) adopt(c *child, pid int) {
 // known, or 0.
 func (m *Machine) owed(c *child) unix.Signal {
 	switch {
-	case m.killed:
+	case m.killed, c.preload && m.phase != phaseRun: // an Init has nothing to finish
 		return sigkill
 	case m.shutdown == ImmediateShutdown, m.fatal:
 		return sigquit
 	case c.worker != nil && m.stop.enforced:
 		return sigkill
-	case c.worker != nil && (c.worker.terminate || m.phase == phaseWaitWorkers),
+	case c.worker != nil && (c.worker.terminate || c.worker.draining || m.phase == phaseWaitWorkers),
 		c.auxiliary != nil && m.phase == phaseWaitAuxiliaries:
 		return sigterm
 	}
@@ -99,7 +104,7 @@ func (m *Machine) signalAll(sig unix.Signal) {
 }
 
 // allChildren yields the workers' children in the order of the list, then the
-// auxiliaries'.
+// auxiliaries', then the one that runs an Init.
 func (m *Machine) allChildren(yield func(*child) bool) {
 	for _, w := range slices.Backward(m.workers) {
 		if w.child != nil && !yield(w.child) {
@@ -110,6 +115,9 @@ func (m *Machine) allChildren(yield func(*child) bool) {
 		if a.child != nil && !yield(a.child) {
 			return
 		}
+	}
+	if m.reloading != nil {
+		yield(m.reloading)
 	}
 }
 

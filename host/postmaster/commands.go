@@ -18,10 +18,11 @@ type Command interface{ command() }
 type Spawn struct {
 	Child  ChildID
 	Aux    string                   // the auxiliary process to start, or empty
-	Worker plugins.BackgroundWorker // the worker to start, if Aux is empty
+	Worker plugins.BackgroundWorker // the worker to start, if Aux and Preload are empty
 	Slot   int                      // the worker's slot, or -1
 
 	Generation uint64 // of the slot
+	Preload    string // the library whose Init is to be run again, or empty
 }
 
 // Signal sends a signal to a child and its process group. The shell holds

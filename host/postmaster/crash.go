@@ -119,7 +119,7 @@ func (m *Machine) reinitialize() {
 
 	m.bySlot = make(map[int]*worker)
 	for i, w := range m.workers {
-		*w = worker{def: w.def, slot: len(m.workers) - 1 - i, static: w.static, slotPid: shmem.InvalidPid, report: w.report, touched: w.touched}
+		*w = worker{def: w.def, slot: len(m.workers) - 1 - i, static: w.static, registrar: w.registrar, slotPid: shmem.InvalidPid, report: w.report, touched: w.touched}
 		m.touch(w)
 		m.bySlot[w.slot] = w
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
 )
 
 // outcome is what an exit means for a worker.
@@ -38,7 +39,11 @@ func (ev Exited) apply(m *Machine) {
 		return
 	}
 	m.buried(c)
-	if c.auxiliary != nil {
+	switch {
+	case c.preload:
+		m.preloadExited(ev)
+		return
+	case c.auxiliary != nil:
 		m.auxiliaryExited(c, ev)
 		return
 	}
@@ -73,6 +78,11 @@ func (m *Machine) workerExited(c *child, ev Exited) {
 func (m *Machine) settle(w *worker, out outcome, ev Exited) {
 	w.child = nil
 	w.noteExit(m, ev)
+	w.slotPid = shmem.DeadPid // as it is about to be reported
+	m.takeNext(w)
+	if m.drained(w, out) {
+		return
+	}
 	w.lost = m.lossOf(w, ev)
 	switch {
 	case out == exitDone:

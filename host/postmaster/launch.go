@@ -69,7 +69,7 @@ func (m *Machine) mayStart(w *worker) bool {
 
 // startWorker mirrors StartBackgroundWorker up to the fork.
 func (m *Machine) startWorker(w *worker) {
-	w.crashedAt = time.Time{}
+	w.crashedAt, w.goesOn = time.Time{}, false
 	w.session = m.server.started
 	m.logf(elog.Debug1, "starting background worker process \"%s\"", w.def.Name)
 	w.child = m.spawn(Spawn{Worker: w.def, Slot: w.slot, Generation: w.gen})
@@ -93,8 +93,9 @@ func (m *Machine) workerStarted(w *worker, pid int) {
 func (m *Machine) workerStartFailed(c *child, ev Spawned) {
 	w := c.worker
 	m.buried(c)
-	w.child = nil
+	w.child, w.draining = nil, false
 	w.noteFailure(m, ev.Err)
+	m.takeNext(w)
 	m.pass.over = true
 	if first := w.failingSince.IsZero(); ev.Transient && m.retryLater(w) {
 		if first {

@@ -35,6 +35,9 @@ type Config struct {
 	// registration. They have passed every check, and there are no more of them
 	// than slots.
 	Static []plugins.BackgroundWorker
+	// Registrars say which library has registered each of Static, for
+	// [LibraryReloaded]; nil if none will be loaded again.
+	Registrars []string
 	// Auxiliary are the names of the auxiliary processes.
 	Auxiliary []string
 	// Personality says by whose rules a registration is sane; zero is 18.
@@ -71,6 +74,9 @@ type Machine struct {
 	restartAfterCrash bool
 	fatal             bool // FatalError: a crash cycle is under way
 
+	reloading *child         // that runs the Init of a library again, or nil
+	announced []announcement // static workers that came with a reload, and have no slot yet
+
 	touched []*worker // whose reports this step has changed
 
 	status     lockfile.Status // what the lock file says; empty: what the shell wrote
@@ -90,13 +96,14 @@ const (
 	phaseExited                       // PM_NO_CHILDREN
 )
 
-// child is one process, from Spawn to Exited. It is a worker's or an
-// auxiliary's, never both.
+// child is one process, from Spawn to Exited. It is a worker's, an auxiliary's,
+// or runs the Init of a library.
 type child struct {
 	id        ChildID
 	pid       int // 0 until Spawned
 	worker    *worker
 	auxiliary *auxiliary
+	preload   bool
 	reload    bool // a SIGHUP came while the pid was unknown
 }
 

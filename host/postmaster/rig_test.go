@@ -72,7 +72,7 @@ func (r *rig) step(ev postmaster.Event) {
 	for _, cmd := range cmds {
 		switch c := cmd.(type) {
 		case postmaster.Spawn:
-			r.byName[c.Aux+c.Worker.Name] = c.Child
+			r.byName[c.Aux+c.Preload+c.Worker.Name] = c.Child
 		case postmaster.CheckLockFile:
 			r.checks++
 			continue
@@ -156,6 +156,9 @@ func (r *rig) wantWake(d time.Duration) {
 func show(cmd postmaster.Command) string {
 	switch c := cmd.(type) {
 	case postmaster.Spawn:
+		if c.Preload != "" {
+			return "preload " + c.Preload
+		}
 		return fmt.Sprintf("spawn %s%s, slot %d", c.Aux, c.Worker.Name, c.Slot)
 	case postmaster.Signal:
 		return fmt.Sprintf("%s to %d", unix.SignalName(c.Sig), c.Pid)
@@ -169,6 +172,8 @@ func show(cmd postmaster.Command) string {
 		return fmt.Sprintf("restore slot %d: %s, pid %d", c.Slot, c.Worker.Name, c.Pid)
 	case postmaster.ReleaseSlot:
 		return fmt.Sprintf("release slot %d%s", c.Slot, map[bool]string{true: " (parallel)"}[c.Parallel])
+	case postmaster.AnswerReload:
+		return showAnswer(c)
 	case postmaster.Log:
 		line := fmt.Sprintf("%s: %s", c.Level, c.Message)
 		if c.Detail != "" {

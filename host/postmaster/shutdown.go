@@ -74,8 +74,11 @@ func (m *Machine) stopWorkers() {
 	m.stop.begin(m.now)
 	m.forgetUnstarted()
 	for c := range m.allChildren {
-		if c.worker != nil {
+		switch {
+		case c.worker != nil:
 			m.signal(c, sigterm)
+		case c.preload:
+			m.signal(c, sigkill) // an Init has nothing to finish
 		}
 	}
 }

@@ -81,6 +81,9 @@ func (c *child) description() string {
 	if c.worker != nil {
 		return fmt.Sprintf("background worker \"%s\" (%s)", c.worker.def.Name, process)
 	}
+	if c.preload {
+		return fmt.Sprintf("preload process (%s)", process)
+	}
 	return fmt.Sprintf("%s (%s)", c.auxiliary.name, process)
 }
 

@@ -20,6 +20,12 @@ type worker struct {
 	child     *child // nil: no process, and none being started
 	slotPid   int    // what the slot says, from our own memory
 	terminate bool   // not to be started again; only while it has a child
+	draining  bool   // a reload wants it to begin anew; only while it has a child
+	goesOn    bool   // it was drained, and starts again whatever its restart time says
+
+	registrar string                    // the library that has registered it, of a static worker
+	place     string                    // where its process has found its library: see Spawned
+	next      *plugins.BackgroundWorker // its registration from the next start on; only while it has a child
 
 	crashedAt    time.Time // when it ended with an error; zero: it did not
 	notBefore    time.Time // a start before this would be a hot loop
@@ -56,7 +62,11 @@ func (w *worker) due() time.Time {
 func (m *Machine) registerStatic() {
 	for i, def := range m.cfg.Static {
 		def.NotifyPid = 0 // only dynamic workers have somebody to notify
-		m.push(&worker{def: def, slot: len(m.cfg.Static) - 1 - i, static: true})
+		w := &worker{def: def, slot: len(m.cfg.Static) - 1 - i, static: true}
+		if i < len(m.cfg.Registrars) {
+			w.registrar = m.cfg.Registrars[i]
+		}
+		m.push(w)
 	}
 	m.initSlots()
 }
@@ -115,7 +125,7 @@ func (m *Machine) report(w *worker, pid int) {
 // notified can have the slot. Mirrors ReportBackgroundWorkerExit.
 func (m *Machine) reportExit(w *worker) {
 	m.setSlotPid(w, shmem.DeadPid)
-	if w.terminate || w.neverRestarts() && w.lost == notLost {
+	if w.terminate || w.neverRestarts() && w.lost == notLost && !w.goesOn {
 		m.forget(w)
 	}
 	m.notify(w.def.NotifyPid)

@@ -128,10 +128,10 @@ func (w *world) run(cmd postmaster.Command) {
 
 func (w *world) spawn(c postmaster.Spawn) {
 	for _, p := range w.children {
-		if c.Aux == "" && p.slot >= 0 && p.pid == 0 {
+		if c.Aux == "" && c.Preload == "" && p.slot >= 0 && p.pid == 0 {
 			w.problem("%s, while another start is unanswered", show(c))
 		}
-		if p.slot == c.Slot && p.spawn.Aux == c.Aux {
+		if p.slot == c.Slot && p.spawn.Aux == c.Aux && p.spawn.Preload == c.Preload {
 			w.problem("%s, which has a process", show(c))
 		}
 	}

@@ -23,6 +23,8 @@ func (s *server) answer(ctx context.Context, conn net.Conn, r Request) Response 
 		response, err = s.launch(s.whileConnected(ctx, conn, r.Wait), r)
 	case OpTerminate:
 		response, err = s.terminate(s.whileConnected(ctx, conn, r.Wait), r)
+	case OpReload:
+		response.Reloaded, err = s.reloadLibrary(s.whileConnected(ctx, conn, true), r)
 	default:
 		err = elog.New(elog.Error, elog.ProtocolViolation, "unknown control request \"%s\"", r.Op)
 	}

@@ -31,9 +31,19 @@ type fakeWorker struct {
 	endings chan struct{} // gets one of each, if there is room
 	latch   chan struct{}
 	log     []string
+
+	reload   func(name string) (uint64, error)
+	answered uint64
 }
 
 func (f *fakeWorker) Pid() int { return os.Getpid() }
+
+func (f *fakeWorker) RequestLibraryReload(name string) (uint64, error) { return f.reload(name) }
+func (f *fakeWorker) LibraryReloadAnswered(id uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.answered == id
+}
 
 func (f *fakeWorker) BackgroundWorkers() []plugins.WorkerInfo {
 	f.mu.Lock()

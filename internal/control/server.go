@@ -37,6 +37,8 @@ type process interface {
 	ResetLatch()
 	ConfigReloadPending() bool
 	ProcessConfigFile()
+	RequestLibraryReload(name string) (id uint64, err error)
+	LibraryReloadAnswered(id uint64) bool
 	Logf(level elog.Level, format string, args ...any)
 }
 
@@ -54,7 +56,7 @@ func serve(ctx context.Context, w process) error {
 	if err != nil {
 		return err
 	}
-	s := &server{worker: w, look: make(chan struct{}, maxLookers), news: make(chan struct{})}
+	s := &server{worker: w, look: make(chan struct{}, maxLookers), reload: make(chan struct{}, 1), news: make(chan struct{})}
 	ctx, cancel := context.WithCancel(ctx)
 	var connections sync.WaitGroup
 	defer connections.Wait()
@@ -94,6 +96,7 @@ func makePrivate(_, _ string, conn syscall.RawConn) error {
 type server struct {
 	worker process
 	look   chan struct{} // holds one for each ps or why that is being answered
+	reload chan struct{} // holds one while the postmaster loads a library again
 
 	mu   sync.Mutex
 	news chan struct{} // closed and replaced when a worker that was launched here has started or ended

@@ -18,7 +18,9 @@ const (
 	CoreStarting
 	StatusWriting // of the lock file: ready, stopping
 	StatusWritten
-	ReloadRead // and the news not yet told to others
+	ReloadRead       // and the news not yet told to others
+	LibraryReloading // its Init has run again, and nothing has changed
+	LibraryReloaded  // all is done, and nobody was told
 
 	// The start of a child, in the host.
 
@@ -75,7 +77,8 @@ const (
 	GateOpened     // and the worker was not woken
 	TerminateLocked
 	TerminateSet
-	TerminateAsked // the postmaster knows nothing of it
+	TerminateAsked  // the postmaster knows nothing of it
+	ReloadRequested // of a library, and the postmaster knows nothing of it
 
 	// What becomes of slots and children, in the host.
 
@@ -139,6 +142,8 @@ var names = [numPoints]string{
 	StatusWriting:    "status: writing",
 	StatusWritten:    "status: written",
 	ReloadRead:       "reload: files read",
+	LibraryReloading: "library: reloading",
+	LibraryReloaded:  "library: reloaded",
 	Forking:          "launch: forking",
 	Forked:           "launch: forked",
 	Born:             "launch: born",
@@ -187,6 +192,7 @@ var names = [numPoints]string{
 	TerminateLocked:  "terminate: locked",
 	TerminateSet:     "terminate: set",
 	TerminateAsked:   "terminate: done",
+	ReloadRequested:  "library: reload requested",
 	ChangesTaken:     "changes: reason taken",
 	SlotReleasing:    "slot: releasing",
 	SlotReleased:     "slot: released",

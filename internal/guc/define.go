@@ -51,11 +51,17 @@ func (s *Store) adopt(v, placeholder *variable) []*elog.ErrorData {
 	if problem == nil {
 		return nil
 	}
+	return []*elog.ErrorData{v.refused(it, problem)}
+}
+
+// refused says that a variable has its default, because of what is wrong with an
+// item.
+func (v *variable) refused(it Item, problem *elog.ErrorData) *elog.ErrorData {
 	warning := elog.AsErrorData(it.at(problem), elog.Warning)
 	if warning.Detail == "" {
 		warning.Detail = "The parameter has its default, \"" + v.bootValue.Show() + "\", instead."
 	}
-	return []*elog.ErrorData{warning}
+	return warning
 }
 
 // MarkPrefixReserved says that all variables "prefix.…" are defined now. Those
@@ -65,6 +71,10 @@ func (s *Store) adopt(v, placeholder *variable) []*elog.ErrorData {
 func (s *Store) MarkPrefixReserved(prefix string) []*elog.ErrorData {
 	s.lock()
 	defer s.writer.Unlock()
+	return s.markReserved(prefix)
+}
+
+func (s *Store) markReserved(prefix string) []*elog.ErrorData {
 	folded := foldName(prefix)
 	if s.reservation(folded) == nil {
 		s.reserved = append(s.reserved, reservation{prefix, s.isLate()})

@@ -1,0 +1,248 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pgexthost/pgexthost/host/postmaster"
+	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// errLimit says that the time a client wants to wait is over.
+var errLimit = errors.New("the time is over")
+
+// reloadLibrary has a library loaded again and follows its workers until they run
+// from it, or the client's time is over.
+func (s *server) reloadLibrary(ctx context.Context, r Request) (*Reloaded, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.Limit, errLimit)
+	defer cancel()
+	answer, err := s.askReload(ctx, r.Target)
+	if err != nil {
+		return nil, err
+	}
+	if answer.Error != nil {
+		return nil, answer.Error
+	}
+	f := follower{server: s, answer: answer}
+	f.claim()
+	err = s.awaitProgress(ctx, func() bool {
+		f.look()
+		return f.complete()
+	})
+	if err != nil && !errors.Is(err, errLimit) {
+		return nil, err
+	}
+	return f.report(r.Target, err == nil), nil
+}
+
+// firstPause is how long awaitProgress waits before its second look. The pauses
+// double, up to lookAgain.
+const firstPause = 20 * time.Millisecond
+
+// awaitProgress looks until done says so. Nobody is notified of the workers of
+// others, so it looks often at first, when most is happening.
+func (s *server) awaitProgress(ctx context.Context, done func() bool) error {
+	for pause := firstPause; !done(); pause = min(2*pause, lookAgain) {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// askReload asks the postmaster, when nobody else does, and returns its answer.
+func (s *server) askReload(ctx context.Context, name string) (*Reload, error) {
+	select {
+	case s.reload <- struct{}{}:
+		defer func() { <-s.reload }()
+	case <-ctx.Done():
+		return nil, tooLong(ctx, "another library is still being loaded")
+	}
+	id, err := s.worker.RequestLibraryReload(name)
+	if err != nil {
+		return nil, err
+	}
+	err = s.await(ctx, func() (bool, error) { return s.worker.LibraryReloadAnswered(id), nil })
+	if err != nil {
+		return nil, tooLong(ctx, fmt.Sprintf("the Init of library \"%s\" has not returned yet", name))
+	}
+	known, err := ReadLibraries(".")
+	if err != nil {
+		return nil, err
+	}
+	if known.Reload == nil || known.Reload.ID != id {
+		return nil, elog.New(elog.Error, elog.InternalError, "the outcome of the reload could not be read from file \"%s\"", LibrariesFileName).
+			WithHint("The log of the host says more.")
+	}
+	return known.Reload, nil
+}
+
+func tooLong(ctx context.Context, what string) error {
+	if err := context.Cause(ctx); !errors.Is(err, errLimit) {
+		return err
+	}
+	return elog.New(elog.Error, elog.QueryCanceled, "timed out: %s", what).
+		WithDetail("The reload goes on, and the log of the host tells its outcome.")
+}
+
+// follower follows the workers of a library that was loaded again.
+type follower struct {
+	server  *server
+	answer  *Reload
+	claimed map[int]plugins.Handle // of new workers, by index
+	refused map[int]error          // likewise
+	states  []WorkerOutcome        // as of the last look
+}
+
+// claim registers the new static workers, as soon as those that leave have made
+// room: the postmaster, which can't, knows them when it sees them.
+func (f *follower) claim() {
+	if f.claimed == nil {
+		f.claimed, f.refused = make(map[int]plugins.Handle), make(map[int]error)
+	}
+	for i, w := range f.answer.Workers {
+		_, done := f.claimed[i]
+		if w.Fate != postmaster.FateNew || done || f.refused[i] != nil {
+			continue
+		}
+		def := plugins.FromDescriptor(w.Worker)
+		def.NotifyPid = f.server.worker.Pid()
+		handle, err := f.server.worker.RegisterDynamicBackgroundWorker(def)
+		switch {
+		case err == nil:
+			f.claimed[i] = handle
+		case errors.Is(err, plugins.ErrNoSlot) && f.anyEnding():
+			return // for now
+		default:
+			f.refused[i] = err
+			f.server.worker.Logf(elog.Log, "background worker \"%s\" was not registered: %v", def.Name, err)
+		}
+	}
+}
+
+// anyEnding reports whether a worker is on its way out.
+func (f *follower) anyEnding() bool {
+	if f.states == nil {
+		f.look()
+	}
+	for _, w := range f.states {
+		if w.State == OutcomeEnding {
+			return true
+		}
+	}
+	return false
+}
+
+// look finds out where the workers stand.
+func (f *follower) look() {
+	type place struct {
+		slot       int
+		generation uint64
+	}
+	rows := make(map[place]plugins.WorkerInfo)
+	byHandle := make(map[plugins.Handle]plugins.WorkerInfo)
+	for _, row := range f.server.worker.BackgroundWorkers() {
+		rows[place{row.Slot, row.Generation}], byHandle[row.Handle] = row, row
+	}
+	first := f.states == nil
+	f.states = make([]WorkerOutcome, len(f.answer.Workers))
+	for i, w := range f.answer.Workers {
+		row, registered := rows[place{w.Slot, w.Generation}]
+		if w.Fate == postmaster.FateNew {
+			row, registered = byHandle[f.claimed[i]]
+		}
+		o := WorkerOutcome{Name: w.Worker.Name, WasPid: w.Pid, Pid: row.Pid, Changed: w.Changed}
+		o.State, o.Reason = f.outcome(i, row, registered)
+		f.states[i] = o
+	}
+	if !first {
+		f.claim()
+	}
+}
+
+// outcome says where a worker stands, and why it does not run.
+func (f *follower) outcome(i int, row plugins.WorkerInfo, registered bool) (Outcome, string) {
+	w := f.answer.Workers[i]
+	begun := !row.Started.IsZero() && row.Started.UnixMicro() != w.Started.UnixMicro()
+	switch {
+	case w.Fate == postmaster.FateNew:
+		return f.outcomeOfNew(i, row, registered)
+	case w.Fate == postmaster.FateGone && registered:
+		return OutcomeEnding, ""
+	case w.Fate == postmaster.FateGone:
+		return OutcomeGone, ""
+	case !registered:
+		return OutcomeDone, ""
+	case w.Fate == postmaster.FateKept && row.Pid == w.Pid:
+		return OutcomeKept, "it must not start a second time"
+	case !begun && row.Pid != 0:
+		return OutcomeDraining, ""
+	case row.Pid != 0 && w.Pid == 0:
+		return OutcomeStarted, ""
+	case row.Pid != 0:
+		return OutcomeRestarted, ""
+	}
+	return f.outcomeOfWaiting(row, begun)
+}
+
+// outcomeOfWaiting is that of a worker without a process: unless something keeps
+// it from starting it is just about to.
+func (f *follower) outcomeOfWaiting(row plugins.WorkerInfo, begun bool) (Outcome, string) {
+	switch {
+	case !postmaster.Admits(f.server.worker.ServerState(), row.Entry.StartTime):
+		return OutcomeWaiting, "it waits for the server"
+	case begun && row.Message != "":
+		return OutcomeWaiting, "it has ended again: " + row.Message
+	case begun:
+		return OutcomeWaiting, "its process " + lastExit(row.WorkerHistory) + " again"
+	case row.NextStart.After(time.Now()):
+		return OutcomeWaiting, row.Message
+	}
+	return OutcomeDraining, ""
+}
+
+func (f *follower) outcomeOfNew(i int, row plugins.WorkerInfo, registered bool) (Outcome, string) {
+	_, claimed := f.claimed[i]
+	switch {
+	case f.refused[i] != nil:
+		return OutcomeRefused, f.refused[i].Error()
+	case !claimed:
+		return OutcomeDraining, ""
+	case !registered:
+		return OutcomeDone, ""
+	case row.Pid != 0:
+		return OutcomeNew, ""
+	}
+	state, reason := f.outcomeOfWaiting(row, !row.Started.IsZero())
+	return state, reason
+}
+
+// complete reports whether nobody is to be waited for.
+func (f *follower) complete() bool {
+	for _, w := range f.states {
+		if w.State == OutcomeDraining || w.State == OutcomeEnding {
+			return false
+		}
+	}
+	return true
+}
+
+// report puts it all together.
+func (f *follower) report(library string, complete bool) *Reloaded {
+	r := &Reloaded{
+		Library: library, Preloaded: f.answer.Preloaded, Was: f.answer.Was, Is: f.answer.Is, Complete: complete,
+		Workers: f.states, Settings: f.answer.Settings,
+	}
+	for _, w := range f.answer.Refused {
+		r.Workers = append(r.Workers, WorkerOutcome{Name: w.Name, State: OutcomeRefused, Reason: w.Message})
+	}
+	for _, e := range f.answer.Reports {
+		r.Warnings = append(r.Warnings, ReloadedNotice{e.Message, e.Detail, e.Hint})
+	}
+	return r
+}
