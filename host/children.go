@@ -26,6 +26,8 @@ type children struct {
 	exe      string
 	title    string // what every process title starts with
 	env      []string
+	stdout   *os.File // of all of them
+	stderr   *os.File
 	log      *elog.Logger
 	post     func(any) // delivers an event to the loop, from any goroutine
 
@@ -80,7 +82,7 @@ func (c *children) start(id postmaster.ChildID, kind shmem.ProcKind, name string
 	startup.Protocol, startup.LayoutHash, startup.Kind, startup.Proc = handshake.ProtocolVersion, shmem.LayoutHash(), kind, index
 	c.spawner.submit(spawnRequest{
 		path: c.exe, title: c.title + name, env: c.env, dir: c.dir.path,
-		files:   []*os.File{nil, os.Stderr, os.Stderr, c.segment.File(), c.lifeline[0], c.alarm.File(), theirs, c.dir.lock},
+		files:   []*os.File{nil, c.stdout, c.stderr, c.segment.File(), c.lifeline[0], c.alarm.File(), theirs, c.dir.lock},
 		library: library,
 		done: func(result spawned) {
 			_ = theirs.Close()

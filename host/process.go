@@ -14,6 +14,7 @@ import (
 	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/internal/library"
+	"github.com/pgexthost/pgexthost/internal/version"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
@@ -73,9 +74,6 @@ func shakeHands(socket *os.File, startup *handshake.Startup, limit time.Duration
 
 // judge says what is wrong with an answer, or nil.
 func judge(hello handshake.Hello, lib *handshake.Library) error {
-	if hello.Error != "" {
-		return errors.New(hello.Error)
-	}
 	name := executable
 	if lib != nil && lib.File != "" {
 		name = lib.Name
@@ -85,7 +83,11 @@ func judge(hello handshake.Hello, lib *handshake.Library) error {
 	}
 	if hello.LayoutHash != shmem.LayoutHash() {
 		return elog.New(elog.Error, elog.InternalError, "incompatible library \"%s\": magic block mismatch", name).
-			WithDetail("Server has %s = %d, library has %d.", "shared memory layout", shmem.LayoutHash(), hello.LayoutHash)
+			WithDetail("Server has %s = %d, library has %d.", "shared memory layout", shmem.LayoutHash(), hello.LayoutHash).
+			WithHint("Build it again with the version of %s that this host is built from, %s.", handshake.Module, version.Number)
+	}
+	if hello.Error != "" { // last: a child that does not fit has an error, too, but knows less
+		return errors.New(hello.Error)
 	}
 	return nil
 }

@@ -35,6 +35,7 @@ func TestOnlyAChildOfTheSameBuildPassesTheHandshake(t *testing.T) {
 		"the same":         {hello(func(*handshake.Hello) {}), "", false},
 		"another protocol": {hello(func(h *handshake.Hello) { h.Protocol++ }), "version mismatch: Server is version 1, library is version 2.", false},
 		"another layout":   {hello(func(h *handshake.Hello) { h.LayoutHash++ }), "magic block mismatch: Server has shared memory layout = ", false},
+		"and says so":      {hello(func(h *handshake.Hello) { h.LayoutHash++; h.Error = "another layout" }), "magic block mismatch: Server has shared memory layout = ", false},
 		"another ABI":      {hello(func(h *handshake.Hello) { h.ABI++ }), `ABI mismatch: Server has ABI "1", library has "2".`, false},
 		"an error":         {hello(func(h *handshake.Hello) { h.Error = "no room" }), "no room", false},
 		"garbage":          {func(w io.Writer) error { _, err := io.WriteString(w, "Hello, world"); return err }, "malformed handshake message", false},

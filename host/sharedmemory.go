@@ -32,7 +32,7 @@ func (h *host) makeSharedMemory() error {
 	h.children = &children{
 		spawner: newSpawner(), segment: h.segment, alarm: h.alarm, dir: h.dir, exe: executable, title: h.title(),
 		lifeline: [2]*os.File{os.NewFile(uintptr(pipe[0]), "lifeline"), os.NewFile(uintptr(pipe[1]), "lifeline")},
-		env:      childEnvironment(), log: h.log, post: h.post,
+		env:      childEnvironment(), stdout: os.Stderr, stderr: os.Stderr, log: h.log, post: h.post,
 		byID: make(map[postmaster.ChildID]*process), records: make([]bool, h.segment.ProcCount()),
 	}
 	return nil

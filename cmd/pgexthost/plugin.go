@@ -24,9 +24,10 @@ type pluginCommand struct {
 // plugin's life.
 func pluginCommands() []pluginCommand {
 	return []pluginCommand{
+		{"new", "NAME [--module PATH] [--replace DIR]", "write a module to begin with, which builds and runs at once", runPluginNew},
+		{"check", "FILE [-c NAME=VALUE]... [--json]", "say whether a host would load a file, and why not", runPluginCheck},
 		{"list", "-D DIR [--json]", "say what the host has loaded, and what it could load", runPluginList},
 		{"reload", "NAME -D DIR [-t SECS] [--json]", "have the workers of a library run from its present file", runPluginReload},
-		{"new", "NAME [--module PATH] [--replace DIR]", "write a module to begin with, which builds and runs at once", runPluginNew},
 	}
 }
 

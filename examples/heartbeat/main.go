@@ -1,29 +1,16 @@
-// Command heartbeat is a host with one worker compiled in, which leaves a row
-// in a table every minute. It is the example of README.md, word for word.
+// Command heartbeat is a library with one worker, which leaves a row in a table
+// every minute. It is the example of README.md, word for word.
 package main
 
 import (
 	"context"
-	"os"
 	"time"
 
 	"github.com/pgexthost/pgexthost/connect"
-	"github.com/pgexthost/pgexthost/connect/servermonitor"
-	"github.com/pgexthost/pgexthost/host"
 	"github.com/pgexthost/pgexthost/plugins"
 )
 
-func main() {
-	plugins.Register(library())
-	servermonitor.Register()
-	if plugins.IsChild() { // each worker is this program again, in a process of its own
-		plugins.RunChild()
-	}
-	os.Exit(host.Run(context.Background(), host.Options{
-		DataDir:  os.Args[1],
-		Settings: []string{"shared_preload_libraries=heartbeat"},
-	}))
-}
+func main() { plugins.Main(library()) }
 
 func library() plugins.Library {
 	return plugins.Library{

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,14 +12,23 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/connect/servermonitor"
 	"github.com/pgexthost/pgexthost/host"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/pluginstest"
 )
 
+// TestMain makes the test binary a host, if it is told to.
 func TestMain(m *testing.M) {
-	if os.Getenv("HEARTBEAT_AS_PROGRAM") != "" || plugins.IsChild() {
-		main()
+	if plugins.IsChild() || os.Getenv("HEARTBEAT_DATA") != "" {
+		servermonitor.Register()
+		if plugins.IsChild() {
+			plugins.RunChild()
+		}
+		os.Exit(host.Run(context.Background(), host.Options{
+			DataDir:  os.Getenv("HEARTBEAT_DATA"),
+			Settings: []string{"dynamic_library_path=" + os.Getenv("HEARTBEAT_LIB"), "shared_preload_libraries=heartbeat"},
+		}))
 	}
 	os.Exit(pluginstest.Main(m))
 }
@@ -53,16 +63,20 @@ func TestAHeartbeatAMinute(t *testing.T) {
 	}
 }
 
-func TestTheProgramIsAHostOfTheWorker(t *testing.T) {
+func TestAHostRunsTheWorkerOfTheProgram(t *testing.T) {
 	db := pluginstest.Server(t).NewDatabase(t)
 	conn := db.Connect(t)
-	dir := filepath.Join(t.TempDir(), "host")
+	temp := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", filepath.Join(temp, "lib", "heartbeat"), ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	dir := filepath.Join(temp, "host")
 	if err := host.Init(dir, db.Conninfo()); err != nil {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	cmd := exec.Command(os.Args[0], dir)
-	cmd.Env = append(os.Environ(), "HEARTBEAT_AS_PROGRAM=1")
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "HEARTBEAT_DATA="+dir, "HEARTBEAT_LIB="+filepath.Join(temp, "lib"))
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

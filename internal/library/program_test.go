@@ -94,7 +94,7 @@ func TestWhatIsNoLibraryIsToldWithoutRunningIt(t *testing.T) {
 		"another machine":    {foreign, 0o700, `could not load library "lib": wrong architecture`, ""},
 		"a C program":        {read(t, script), 0o700, `incompatible library "lib": missing magic block`, "It is no Go program."},
 		"a stranger":         {read(t, filepath.Join(runtime.GOROOT(), "bin", "go")), 0o700, `incompatible library "lib": missing magic block`, `The Go program "cmd/go" does not use package plugins.`}, //nolint:staticcheck // the go tool that runs the test
-		"a host":             {build(t, "examples/heartbeat"), 0o700, `incompatible library "lib": missing magic block`, `The main function of "github.com/pgexthost/pgexthost/examples/heartbeat" does not call plugins.Main.`},
+		"a host":             {build(t, "examples/janitor"), 0o700, `incompatible library "lib": missing magic block`, `The main function of "github.com/pgexthost/pgexthost/examples/janitor" does not call plugins.Main.`},
 		"pgexthost itself":   {build(t, "cmd/pgexthost"), 0o700, `incompatible library "lib": missing magic block`, `The main function of "github.com/pgexthost/pgexthost/cmd/pgexthost" does not call plugins.Main.`},
 		"another ABI":        {patched(block, last('0')), 0o700, `incompatible library "lib": ABI mismatch`, `Server has ABI "1", library has "0".`},
 		"another protocol":   {patched(block, older), 0o700, `incompatible library "lib": version mismatch`, `Server is version 1, library is version 0.`},
