@@ -89,7 +89,7 @@ func TestASchemaThatIsMadeAnewIsNotGivenTheWorkersOfTheFormer(t *testing.T) {
 func TestASchemaThatIsMadeAnewWithoutALauncherIsNotGivenTheWorkersOfTheFormer(t *testing.T) {
 	r := newRequests(t, sharedServer(t))
 	h := r.host()
-	const launch = `SELECT pgexthost.launch('effects', 'stay', 'worker of ours', main_arg => `
+	const launch = `SELECT pgexthost.launch('effects', 'stay', 'worker of ours', 'Ä', main_arg => `
 	r.exec(launch + `1)`)
 	h.eventually("main", func() bool { return r.starts()[1] == 1 })
 	r.await(`SELECT state FROM pgexthost.requests`, "started")

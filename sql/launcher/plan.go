@@ -1,14 +1,17 @@
 package launcher
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
 )
 
 // row is a live request as the table has it.
@@ -36,7 +39,8 @@ func (r row) restarts() bool { return r.Worker.RestartTime >= 0 && !r.Terminate 
 // requests had the same numbers.
 func (r row) asksFor(w plugins.WorkerInfo) bool {
 	is, want := w.Entry, r.Worker
-	return is.Name == want.Name && is.Type == want.Type && is.LibraryName == want.LibraryName && is.FunctionName == want.FunctionName &&
+	same := func(is, want string) bool { return strings.HasPrefix(shmem.SafeText(want), is) } // which may have been cut
+	return same(is.Name, want.Name) && same(is.Type, cmp.Or(want.Type, want.Name)) && same(is.LibraryName, want.LibraryName) && same(is.FunctionName, want.FunctionName) &&
 		is.MainArg == want.MainArg && is.Extra == want.Extra
 }
 

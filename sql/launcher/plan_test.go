@@ -54,6 +54,8 @@ func TestThePlanLeadsEachRequestOneStepOn(t *testing.T) {
 	another.Handle, _ = plugins.ParseHandle("0000000000000001.0.1")
 	alien := held
 	alien.Entry.MainArg = 1
+	foreignName := held
+	foreignName.Entry.Name, foreignName.Entry.Type = "??", "??" // as the slots have it
 	for name, tt := range map[string]struct {
 		host  host
 		row   row
@@ -70,6 +72,7 @@ func TestThePlanLeadsEachRequestOneStepOn(t *testing.T) {
 		"a process is waited for":                                     {host: having(starting), row: pending()},
 		"a held process is claimed":                                   {host: having(held), row: pending(), do: claim},
 		"a released one is, if the table has forgotten it":            {host: having(running), row: pending(), do: claim},
+		"whatever its name":                                           {host: having(foreignName), row: with(pending(), func(r *row) { r.Worker.Name = "ü" }), do: claim},
 		"one that does something else is not":                         {host: having(alien), row: pending()},
 		"one that is ended is not":                                    {host: having(dying), row: pending()},
 		"no program is for good":                                      {host: gone(plugins.WorkerHistory{Message: "no such file", ExitCode: 1}), row: pending(), tried: tried, do: settle, state: "failed"},
@@ -121,7 +124,7 @@ func TestWhatNoRowStandsForIsEnded(t *testing.T) {
 		"another's row":              {[]row{with(mine, func(r *row) { r.ID, r.Number = 2, number+1 })}, 1},
 		"its row":                    {[]row{mine}, 0},
 		"a pending row":              {[]row{pending()}, 0},
-		"one for something else":     {[]row{with(pending(), func(r *row) { r.Worker.Name = "x" })}, 1},
+		"one for something else":     {[]row{with(pending(), func(r *row) { r.Worker.MainArg = 1 })}, 1},
 		"a row with another handle":  {[]row{started(true)}, 1},
 		"unless it may be claimed":   {[]row{with(started(true), func(r *row) { r.Worker.RestartTime = 1 })}, 0},
 		"a row that restarts":        {[]row{with(started(false), func(r *row) { r.Worker.RestartTime = 1 })}, 0},
