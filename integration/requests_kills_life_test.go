@@ -64,7 +64,9 @@ func (l *requestLife) begin() {
 	l.exec(launchStay)
 	l.first.eventually("the first host's worker", func() bool { return l.starts()[stayArg] == 1 })
 	l.start()
-	l.host.waitLog("another host serves it")
+	l.host.eventually("the other to wait", func() bool { // or to stand still before that
+		return l.host.count("another host serves it") > 0 || l.standsStill() != 0
+	})
 	its := l.first.launcherPid()
 	l.first.freeze(its) // or it would do what is left to the other
 	l.exec(launchOnce)
@@ -179,19 +181,11 @@ func (l *requestLife) strike(stopped int) {
 			l.kill(pid)
 		}
 	case theHost, everybody:
-		children, _ := childrenOf(l.host.pid())
-		l.host.signal(unix.SIGKILL)
-		<-l.host.exited
-		for _, pid := range children {
-			if k.victim == everybody {
-				_ = unix.Kill(pid, unix.SIGKILL)
-			}
-		}
+		l.killHost(k.victim == everybody)
 	}
 	_ = unix.Kill(stopped, unix.SIGCONT)
 	switch k.victim {
 	case theHost, everybody:
-		l.host.awaitExit()
 		l.start()
 	case theServer:
 		ctx, cancel := context.WithTimeout(l.t.Context(), limit)
@@ -201,6 +195,27 @@ func (l *requestLife) strike(stopped int) {
 		}
 	case theLauncher, theWorkers, theBackend:
 	}
+}
+
+// killHost returns when all of its processes are gone. Those that outlive it go on,
+// even if they come to another failpoint.
+func (l *requestLife) killHost(children bool) {
+	l.t.Helper()
+	pids, _ := childrenOf(l.host.pid())
+	l.host.signal(unix.SIGKILL)
+	<-l.host.exited
+	l.host.eventually("the end of the host's children", func() bool {
+		for _, pid := range pids {
+			switch {
+			case children:
+				_ = unix.Kill(pid, unix.SIGKILL)
+			case processState(pid) == 'T':
+				_ = unix.Kill(pid, unix.SIGCONT)
+			}
+		}
+		return !slices.ContainsFunc(pids, func(pid int) bool { return !isGone(pid) })
+	})
+	l.host.awaitExit()
 }
 
 // next returns which kill is due, and strikes it off.
