@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/internal/failpoint"
+	"github.com/pgexthost/pgexthost/internal/control"
 	"github.com/pgexthost/pgexthost/internal/lockfile"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -68,7 +69,7 @@ func (d *dataDir) isOurs() bool {
 // removeRemnants takes away what a host leaves that is killed, save for what
 // its successor replaces anyway.
 func (d *dataDir) removeRemnants() {
-	for _, name := range []string{settingsFileName, settingsFileName + ".tmp", lockfile.OptsName + ".tmp"} {
+	for _, name := range []string{settingsFileName, settingsFileName + ".tmp", control.LibrariesFileName, control.LibrariesFileName + ".tmp", lockfile.OptsName + ".tmp"} {
 		_ = os.Remove(filepath.Join(d.path, name))
 	}
 }

@@ -282,7 +282,7 @@ func TestAHostWhoseDirectoryWasMovedLeavesItsSuccessorAlone(t *testing.T) {
 func TestAStartClearsAwayWhatAKilledHostWasWriting(t *testing.T) {
 	t.Parallel()
 	dir := newDataDir(t, "")
-	remnants := []string{filepath.Join(dir, "config_exec_params.tmp"), filepath.Join(dir, "postmaster.opts.tmp")}
+	remnants := []string{filepath.Join(dir, "config_exec_params.tmp"), filepath.Join(dir, "libraries_exec_params.tmp"), filepath.Join(dir, "postmaster.opts.tmp")}
 	for _, name := range remnants {
 		write(t, name, "half of it")
 	}
@@ -329,7 +329,7 @@ func TestAFullDisk(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	second.waitLog(`FATAL:  could not write (lock )?file ".*/postmaster.(pid|opts)": No space left on device$`)
-	for _, name := range []string{lockfile.Name, lockfile.OptsName + ".tmp", "config_exec_params.tmp"} {
+	for _, name := range []string{lockfile.Name, lockfile.OptsName + ".tmp", "config_exec_params.tmp", "libraries_exec_params.tmp"} {
 		if exists(filepath.Join(dir, name)) {
 			t.Errorf("%s is left", name)
 		}

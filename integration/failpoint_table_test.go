@@ -57,7 +57,9 @@ func afterTheDeathOf(s string) func(*failure) { return func(f *failure) { f.also
 const (
 	optsFile = 1 + iota
 	settingsFile
+	librariesFile
 	settingsFileAgain
+	librariesFileAgain
 )
 
 const (
@@ -70,10 +72,11 @@ func startFailures() []failure {
 		hostAt(1, fp.StartLocked, fp.LockFileWritten, fp.LockFileMade, fp.RemnantsRemoved, fp.SharedMemoryMade, fp.PreloadRead, fp.TracesLeft, fp.CoreStarting),
 		hostAt(optsFile, fp.FileWritten),
 		hostAt(settingsFile, fp.FileWritten),
+		hostAt(librariesFile, fp.FileWritten),
 		hostAt(ready, fp.StatusWriting, fp.StatusWritten),
 		either("preload", fp.Forked, fp.Born, fp.ChildStarted, fp.StartupRead, fp.Attached, fp.HelloSending, fp.HelloSent, fp.ResultSending, fp.ResultSent),
 		hostOf("preload", fp.ExitSeen, fp.LastWordsRead, fp.Reaped),
-		with(atReload, hostAt(1, fp.ReloadRead), hostAt(settingsFileAgain, fp.FileWritten), hostOf("control server", fp.Signalling, fp.Signalled)),
+		with(atReload, hostAt(1, fp.ReloadRead), hostAt(settingsFileAgain, fp.FileWritten), hostAt(librariesFileAgain, fp.FileWritten), hostOf("control server", fp.Signalling, fp.Signalled)),
 	)
 }
 

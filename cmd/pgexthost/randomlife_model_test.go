@@ -142,7 +142,7 @@ func (w *walk) checkAbsent() {
 	if found := w.lookAtRemains(); found != w.remains {
 		w.t.Fatalf("the lock file is of kind %d, want %d", found, w.remains)
 	}
-	for _, name := range []string{w.pidFile, filepath.Join(w.path, "config_exec_params")} {
+	for _, name := range []string{w.pidFile, filepath.Join(w.path, "config_exec_params"), filepath.Join(w.path, "libraries_exec_params")} {
 		if _, err := os.Lstat(name); err == nil && !w.litter {
 			w.t.Fatalf("left behind: %s", name)
 		}
