@@ -210,6 +210,7 @@ func TestAChangedRegistrationReachesTheWorker(t *testing.T) {
 	lib.become(v)
 	wantReload(t, h.mustReload("evolving"), "w restarted changed", "")
 	h.waitLog(`background worker "old type" \(PID \d+\) exited with exit code 1$`)
+	h.waitLog(`LOG:  w of version 2 works$`)
 	w := h.workers()["w"]
 	if w.Type != "new type" {
 		t.Errorf("got %+v", w)
@@ -456,7 +457,10 @@ func wantAnswer(t *testing.T, answer <-chan error, says ...string) {
 	}
 }
 
-const hungUp = "the host closed the connection unexpectedly"
+const (
+	hungUp = "the host closed the connection unexpectedly"
+	died   = "the host has died"
+)
 
 func TestAStopInTheMiddleOfAReload(t *testing.T) {
 	t.Parallel()
@@ -477,7 +481,7 @@ func TestTheDeathOfTheHostInTheMiddleOfAReload(t *testing.T) {
 	t.Parallel()
 	h, answer, lib := initHangs(t)
 	h.signal(unix.SIGKILL)
-	wantAnswer(t, answer, hungUp)
+	wantAnswer(t, answer, hungUp, died)
 	h.awaitExit()
 	lib.become(variant{Version: "2", Workers: []string{"w"}})
 	next := startHost(t, inDir(h.dir), withSetting("dynamic_library_path="+filepath.Dir(lib.file)), withSetting(preloadEvolving))

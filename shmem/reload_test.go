@@ -55,7 +55,7 @@ func TestGarbageIsNoRequestForAReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer g.Close()
-	for range 20_000 {
+	for range 5_000 {
 		what := g.Round()
 		if id, name, ok := s.ReloadRequest(); ok {
 			t.Fatalf("%s asks for %q (%d)", what, name, id)

@@ -265,12 +265,12 @@ func (w *worker) forgive() {
 }
 
 // drained notes the end of a process that was drained, and reports whether the
-// worker goes on: not if it was done, is to end for good, or the host does not
-// start anything any more.
+// worker goes on: not if it was done, or the host does not start anything any more;
+// nor, whatever this says, if it is to end for good.
 func (m *Machine) drained(w *worker, out outcome) bool {
 	draining := w.draining
 	w.draining = false
-	if !draining || out == exitDone || w.terminate || m.phase != phaseRun {
+	if !draining || out == exitDone || m.phase != phaseRun {
 		return false
 	}
 	w.forgive()

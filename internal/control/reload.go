@@ -33,7 +33,7 @@ func (s *server) reloadLibrary(ctx context.Context, r Request) (*Reloaded, error
 		return f.complete()
 	})
 	if err != nil && !errors.Is(err, errLimit) {
-		return nil, err
+		return nil, interrupted(err)
 	}
 	return f.report(r.Target, err == nil), nil
 }
@@ -82,9 +82,23 @@ func (s *server) askReload(ctx context.Context, name string) (*Reload, error) {
 	return known.Reload, nil
 }
 
+// interrupted says why a wait ends that the client has not ended.
+func interrupted(err error) error {
+	message := "the host is shutting down"
+	switch {
+	case errors.Is(err, plugins.ErrPostmasterDied):
+		message = "the host has died"
+	case elog.CodeOf(err) != elog.AdminShutdown:
+		return err
+	}
+	return elog.New(elog.Error, elog.AdminShutdown, "%s", message).
+		WithDetail("Whatever the reload has come to, the next start of the host uses the new file.")
+}
+
+// tooLong says what the client has waited for when its time was over.
 func tooLong(ctx context.Context, what string) error {
 	if err := context.Cause(ctx); !errors.Is(err, errLimit) {
-		return err
+		return interrupted(err)
 	}
 	return elog.New(elog.Error, elog.QueryCanceled, "timed out: %s", what).
 		WithDetail("The reload goes on, and the log of the host tells its outcome.")
