@@ -114,8 +114,8 @@ func (h *host) useSettings(options []string) error {
 func (c *LibraryCheck) inspect() bool {
 	name := filepath.Base(c.File)
 	if name == plugins.InternalLibrary {
-		c.complain(elog.Error, elog.InvalidName, "library name \"%s\" is reserved", name).
-			WithDetail("It stands for the host's internal functions, whatever files there are.").WithHint("Call the file otherwise.")
+		c.complain(elog.New(elog.Error, elog.InvalidName, "library name \"%s\" is reserved", name).
+			WithDetail("It stands for the host's internal functions, whatever files there are.").WithHint("Call the file otherwise."))
 		return false
 	}
 	p, err := library.Inspect(name, c.File)
@@ -174,38 +174,37 @@ func (c *LibraryCheck) load(h *host) error {
 // it.
 func (c *LibraryCheck) remark() {
 	file := filepath.Base(c.File)
+	warning := func(code elog.SQLState, format string, args ...any) *elog.ErrorData {
+		return elog.New(elog.Warning, code, format, args...)
+	}
 	if c.Stdout != "" {
-		c.complain(elog.Warning, elog.WarningCode, "the library writes to its standard output").
+		c.complain(warning(elog.WarningCode, "the library writes to its standard output").
 			WithDetail("It begins with: %s", firstLine(c.Stdout)).
-			WithHint("That ends up in the host's log, without a time or a level. Use Worker.Logf, or package log/slog.")
+			WithHint("That ends up in the host's log, without a time or a level. Use Worker.Logf, or package log/slog."))
 	}
 	if !c.Loadable() {
 		return
 	}
 	if c.Took > slowStart {
-		c.complain(elog.Warning, elog.WarningCode, "the library takes %v to start", c.Took.Round(time.Millisecond)).
-			WithDetail("Each of its workers does so.").WithHint("What takes long is for a worker's main function, not for Init or package variables.")
+		c.complain(warning(elog.WarningCode, "the library takes %v to start", c.Took.Round(time.Millisecond)).
+			WithDetail("Each of its workers does so.").WithHint("What takes long is for a worker's main function, not for Init or package variables."))
 	}
 	if c.Name != file {
-		c.complain(elog.Warning, elog.InvalidName, "the library calls itself \"%s\", but its file is \"%s\"", c.Name, file).
-			WithHint("Hosts and registrations go by the file: call it \"%s\", or say \"%s\" in shared_preload_libraries.", c.Name, file)
+		c.complain(warning(elog.InvalidName, "the library calls itself \"%s\", but its file is \"%s\"", c.Name, file).
+			WithHint("Hosts and registrations go by the file: call it \"%s\", or say \"%s\" in shared_preload_libraries.", c.Name, file))
 	}
 	for _, w := range c.Workers {
 		switch own := w.LibraryName == file || w.LibraryName == c.File; {
 		case !own:
-			c.complain(elog.Warning, elog.UndefinedFile, "background worker \"%s\" is not to run from this file, but from library \"%s\"", w.Name, w.LibraryName)
+			c.complain(warning(elog.UndefinedFile, "background worker \"%s\" is not to run from this file, but from library \"%s\"", w.Name, w.LibraryName))
 		case !slices.Contains(c.Functions, w.FunctionName):
-			c.complain(elog.Warning, elog.UndefinedFunction, "could not find function \"%s\" in file \"%s\"", w.FunctionName, c.File).
-				WithDetail("Background worker \"%s\" would fail at each start.", w.Name)
+			c.complain(warning(elog.UndefinedFunction, "could not find function \"%s\" in file \"%s\"", w.FunctionName, c.File).
+				WithDetail("Background worker \"%s\" would fail at each start.", w.Name))
 		}
 	}
 }
 
-func (c *LibraryCheck) complain(level elog.Level, code elog.SQLState, format string, args ...any) *elog.ErrorData {
-	e := elog.New(level, code, format, args...)
-	c.Problems = append(c.Problems, e)
-	return e
-}
+func (c *LibraryCheck) complain(e *elog.ErrorData) { c.Problems = append(c.Problems, e) }
 
 func firstLine(text string) string {
 	line, _, _ := strings.Cut(text, "\n")

@@ -20,9 +20,11 @@ import (
 
 const checkout = "../.."
 
-// write writes a module into a directory of its own, with no network.
+// write writes a module into a directory of its own, with no network and no "go
+// mod tidy", which a checkout makes needless.
 func write(t *testing.T, o scaffold.Options) (dir string) {
 	t.Helper()
+	withoutTidy(t)
 	t.Setenv("GOPROXY", "off")
 	parent := t.TempDir()
 	incomplete, err := scaffold.Write(t.Context(), parent, o)
@@ -30,6 +32,21 @@ func write(t *testing.T, o scaffold.Options) (dir string) {
 		t.Fatalf("%v, %v", err, incomplete)
 	}
 	return filepath.Join(parent, o.Name)
+}
+
+// withoutTidy has a go command found that refuses to change go.mod.
+func withoutTidy(t *testing.T) {
+	t.Helper()
+	command, err := exec.LookPath("go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	script := "#!/bin/sh\n[ \"$1\" != mod ] || exit 1\nexec '" + command + "' \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(bin, "go"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 }
 
 func read(t *testing.T, path ...string) []byte {
