@@ -19,10 +19,10 @@ var notForAuthors = map[string][]string{
 		"Handle.MarshalText", "Handle.UnmarshalText",
 		"Worker.InitializeSession", "Worker.ServerConninfo", "Worker.SetServerNews", "Worker.SetServerState",
 		"Worker.HasInterruptibleWorkers", "Worker.TerminateBackgroundWorkersForDatabase",
-		"BackgroundWorker.EntryLibrary", "BackgroundWorker.SanityCheckAs",
+		"BackgroundWorker.EntryLibrary", "Worker.RequestLibraryReload", "Worker.LibraryReloadAnswered", "BackgroundWorker.SanityCheckAs",
 	},
 	"connect": {
-		"Open", "RepairDatabases", "AsProbe", "Config.ForDatabase",
+		"IgnoreDatabaseRole", "Open", "RepairDatabases", "AsProbe", "Config.ForDatabase",
 		"Conn.CancelRequest", "Conn.Close", "Conn.DescribeError", "Conn.HangUp",
 	},
 }
