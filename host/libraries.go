@@ -7,14 +7,15 @@ import (
 
 	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/internal/library"
+	"github.com/pgexthost/pgexthost/internal/limits"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
-// libraryRequest asks for a library by name, as dynamic_library_path was at the
-// time.
-type libraryRequest struct{ name, search string }
+// libraryRequest asks for a library by name, as dynamic_library_path and
+// library_limits were at the time.
+type libraryRequest struct{ name, search, limits string }
 
 // resolver finds out what there is under the name of a library. The spawner
 // owns it: looking at files can hang as starting them can.
@@ -46,9 +47,30 @@ func newResolver() *resolver {
 	return r
 }
 
-// resolve finds a library. What is wrong with it is for the child to say, as it
-// is in PostgreSQL, which then is one of the host's own program.
+// resolve finds a library, and its limits. What is wrong with it is for the
+// child to say, as it is in PostgreSQL, which then is one of the host's own
+// program.
 func (r *resolver) resolve(q libraryRequest) *handshake.Library {
+	found := r.find(q)
+	if found.File != "" || found.CompiledIn != "" {
+		found.Limits = r.limitsOf(q.limits, found)
+	}
+	return found
+}
+
+// limitsOf returns the limits of a library that was found.
+func (r *resolver) limitsOf(setting string, lib *handshake.Library) *limits.Limits {
+	if setting == "" {
+		return nil
+	}
+	table, err := limits.Parse(setting)
+	if err != nil {
+		return nil // can't be: the setting has been checked
+	}
+	return table.Of(lib.CompiledIn, lib.File)
+}
+
+func (r *resolver) find(q libraryRequest) *handshake.Library {
 	found := &handshake.Library{Name: q.name}
 	if q.name == plugins.InternalLibrary {
 		return found
@@ -92,7 +114,7 @@ func (r *resolver) inspect(name, file string) *elog.ErrorData {
 
 // request is how children ask for a library.
 func (h *host) request(name string) *libraryRequest {
-	return &libraryRequest{name: name, search: h.store.String(settings.DynamicLibraryPath)}
+	return &libraryRequest{name, h.store.String(settings.DynamicLibraryPath), h.store.String(settings.LibraryLimits)}
 }
 
 // preloadedBy returns the libraries that a worker's process initializes before

@@ -200,7 +200,10 @@ func (w *preloadWait) judge(end postmaster.Exited) (*preload, error) {
 		return nil, w.stop
 	}
 	var incompatible *elog.ErrorData
+	var limits notExecuted
 	switch {
+	case errors.As(w.got.err, &limits): // the others need not suffer from that
+		return nil, leaveOut(w.name, limits.ErrorData)
 	case errors.As(w.got.err, &incompatible):
 		return nil, elog.AsErrorData(incompatible, elog.Fatal)
 	case w.library.File == "" && w.library.CompiledIn == "" && w.library.Error == nil, end.Failure != nil && w.library.File == "":
@@ -210,8 +213,8 @@ func (w *preloadWait) judge(end postmaster.Exited) (*preload, error) {
 	case w.got.err != nil && !isGone(w.got.err):
 		return nil, leaveOut(w.name, fmt.Errorf("could not read the result of the preload process (PID %d): %w", end.Pid, w.got.err))
 	case w.got.err != nil || end.Status.Signaled || end.Status.Code != 0:
-		return nil, leaveOut(w.name, elog.New(elog.Warning, elog.InternalError, "preload process (PID %d) %s", end.Pid, end.Status).
-			WithHint("Unless the log says why above, its own code has ended the process: its Init, or what comes before plugins.Main in its main function."))
+		return nil, leaveOut(w.name, end.Limit.AddTo(elog.New(elog.Warning, elog.InternalError, "preload process (PID %d) %s", end.Pid, end.Status).
+			WithHint("Unless the log says why above, its own code has ended the process: its Init, or what comes before plugins.Main in its main function.")))
 	case w.got.result.Error != nil:
 		return nil, elog.AsErrorData(w.got.result.Error, elog.Fatal)
 	case w.got.result.Panic != nil:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/handshake"
+	"github.com/pgexthost/pgexthost/internal/trampoline"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -98,6 +99,9 @@ func (s *spawner) start(r spawnRequest) spawned {
 	if r.library != nil {
 		if lib = s.resolver.resolve(*r.library); lib.File != "" {
 			r.path = lib.File
+		}
+		if lib.Limits != nil {
+			r.env, r.path = trampoline.Environment(r.env, r.path, lib.Name, lib.Limits), executable
 		}
 	}
 	result := r.start()
