@@ -11,12 +11,12 @@ import (
 )
 
 // failed words the failure of one limit. Value is what it should have been.
-func (o *order) failed(limit, value string, err error) *elog.ErrorData {
+func (o *Order) failed(limit, value string, err error) *elog.ErrorData {
 	return elog.New(elog.Error, elog.FileAccessCode(err), "could not set \"%s\" of library \"%s\" to %s: %s", limit, o.Library, value, elog.OSReason(err)).
 		WithHint("\"library_limits\" asks for it.")
 }
 
-func (o *order) setDirectory() *elog.ErrorData {
+func (o *Order) setDirectory() *elog.ErrorData {
 	if o.Limits.Directory == "" {
 		return nil
 	}
@@ -27,7 +27,7 @@ func (o *order) setDirectory() *elog.ErrorData {
 	return nil
 }
 
-func (o *order) setNice() *elog.ErrorData {
+func (o *Order) setNice() *elog.ErrorData {
 	if o.Limits.Nice == nil {
 		return nil
 	}
@@ -59,30 +59,31 @@ func setAutogroupNice(nice int) {
 	}
 }
 
-func (o *order) setFiles() *elog.ErrorData {
+func (o *Order) setFiles() *elog.ErrorData {
 	if o.Limits.Files == 0 {
 		return nil
 	}
 	return o.setLimit(unix.RLIMIT_NOFILE, limits.Files, uint64(o.Limits.Files), strconv.Itoa(o.Limits.Files))
 }
 
-// runtimeReserve is what a Go program on a 64-bit machine maps at its start and
-// hardly touches: an index of its heap of 32 MB, and what belongs to it. The
-// kernel counts it as data all the same.
+// runtimeReserve is what the runtime of a Go program on a 64-bit machine maps at
+// its start and hardly touches: an index of its heap of 32 MB, and what belongs to
+// it. The kernel counts it as data all the same, as it does all variables of the
+// program, of which one of package crypto has another 32 MB.
 const runtimeReserve = 40 << 20
 
 // setMemory limits the data of the process, not its address space: the Go
 // runtime reserves a lot of that. It is the last, as this process obeys, too.
-func (o *order) setMemory() *elog.ErrorData {
+func (o *Order) setMemory() *elog.ErrorData {
 	if o.Limits.Memory == 0 {
 		return nil
 	}
-	return o.setLimit(unix.RLIMIT_DATA, limits.Memory, uint64(o.Limits.Memory)+runtimeReserve, limits.Size(o.Limits.Memory))
+	return o.setLimit(unix.RLIMIT_DATA, limits.Memory, uint64(o.Limits.Memory+o.Data+runtimeReserve), limits.Size(o.Limits.Memory))
 }
 
 // setLimit lowers a limit of the process for good. One that is lower already
 // stays what it is.
-func (o *order) setLimit(resource int, name string, n uint64, shown string) *elog.ErrorData {
+func (o *Order) setLimit(resource int, name string, n uint64, shown string) *elog.ErrorData {
 	var now unix.Rlimit
 	err := unix.Getrlimit(resource, &now)
 	if err == nil {
@@ -95,7 +96,7 @@ func (o *order) setLimit(resource int, name string, n uint64, shown string) *elo
 	return nil
 }
 
-func (o *order) setNoNewPrivileges() *elog.ErrorData {
+func (o *Order) setNoNewPrivileges() *elog.ErrorData {
 	if !o.Limits.NoNewPrivileges {
 		return nil
 	}

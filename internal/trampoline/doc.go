@@ -3,7 +3,7 @@
 // and niceness can be changed from outside, but not before the program runs, and
 // no_new_privs only from inside.
 //
-// So the host starts itself once more, told by [Environment] what to do. That
+// So the host starts itself once more, told by [Order.Environment] what to do. That
 // process puts the limits into force and executes the program, in its own place:
 // pid, descriptors, signals that wait, and the signal at the host's death stay
 // what they are. If something can't be put into force, the program never runs,

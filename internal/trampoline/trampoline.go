@@ -22,18 +22,19 @@ const (
 	orderVariable = "PGEXTHOST_LIMITS"
 )
 
-// order is what a trampoline shall do.
-type order struct {
+// Order is what a trampoline shall do.
+type Order struct {
 	Program string // to execute
+	Data    int64  // how much of its memory is the program's own variables, in bytes
 	Library string // that it is for, as messages call it
-	Limits  limits.Limits
+	Limits  *limits.Limits
 }
 
 // Environment returns the environment in which the host's own program, in the
 // place of another, puts limits into force and executes the other. Env is that
 // of the other without the limits' own changes, with handshake.EnvChild in it.
-func Environment(env []string, program, library string, l *limits.Limits) []string {
-	text, err := json.Marshal(order{program, library, *l})
+func (o Order) Environment(env []string) []string {
+	text, err := json.Marshal(o)
 	if err != nil {
 		panic(err) // texts and numbers can be encoded
 	}
@@ -45,7 +46,7 @@ func init() { //nolint:gochecknoinits // see the package's documentation
 	if os.Getenv(handshake.EnvChild) != asTrampoline {
 		return
 	}
-	var o order
+	var o Order
 	if err := json.Unmarshal([]byte(os.Getenv(orderVariable)), &o); err != nil {
 		report(elog.New(elog.Error, elog.InternalError, "could not read what limits to apply: %v", err))
 	}
@@ -53,7 +54,7 @@ func init() { //nolint:gochecknoinits // see the package's documentation
 }
 
 // carryOut ends with the execution of the program. It returns why it could not.
-func (o *order) carryOut() *elog.ErrorData {
+func (o *Order) carryOut() *elog.ErrorData {
 	env := append([]string{handshake.EnvChild + "=1"}, o.Limits.Environment(without(os.Environ(), handshake.EnvChild, orderVariable))...)
 	for _, step := range []func() *elog.ErrorData{o.setDirectory, o.setNice, o.setFiles, o.setNoNewPrivileges, o.setMemory} {
 		if problem := step(); problem != nil {
