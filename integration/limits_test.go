@@ -51,31 +51,37 @@ func limitedWorker(library, function string) plugins.BackgroundWorker {
 
 func TestLimitsHoldBeforeTheCodeOfALibraryRuns(t *testing.T) {
 	t.Parallel()
+	for user, options := range map[string][]hostOption{"this user": nil, "any user": {asStranger()}} {
+		t.Run(user, func(t *testing.T) {
+			t.Parallel()
+			limitsHold(t, options)
+		})
+	}
+}
+
+func limitsHold(t *testing.T, options []hostOption) {
+	t.Helper()
 	dir, search := limitedLibraries(t, "queue", "other")
 	work := shortTempDir(t)
+	for _, d := range []string{dir, work} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	byPath := limitedWorker(filepath.Join(dir, "queue"), "tell")
 	byPath.Name = "by path"
-	h := startHost(t, search, withEnvironment("TZ=UTC"), withSetting("limited.init=tell"),
+	h := startHost(t, append(options, search, withEnvironment("TZ=UTC"), withSetting("limited.init=tell"),
 		withLimits(`queue: memory=64MB files=200 nice=5 no_new_privileges directory=`+work+` env.GREETING="good day" env.TZ; *: nice=7`),
 		withWorkers(limitedWorker("queue", "tell"), byPath, limitedWorker("other", "tell"), plugins.BackgroundWorker{Name: "compiled in", FunctionName: "wait"}),
-		withSetting("shared_preload_libraries=queue, faults"))
+		withSetting("shared_preload_libraries=queue, faults"))...)
 	limited := `may files=200 data=1[0-9][0-9] MB dir=` + work + ` GREETING="good day" GOMEMLIMIT="60397974" told=false$`
 	h.waitLog(`LOG:  Init ` + limited)
 	h.waitLog(`LOG:  queue.tell ` + limited)
 	h.waitLog(`LOG:  by path ` + limited)
 	h.waitLog(`LOG:  other.tell may files=\d+ data=\d+ MB dir=` + h.dir + ` GREETING="" GOMEMLIMIT="" told=false$`)
 	h.waitLog(`LOG:  compiled in waits$`)
-	pid := h.workerPid("queue.tell")
-	if !strings.Contains(h.proc(pid, "limits"), "Max open files            200                  200 ") {
-		t.Errorf("limits: %s", h.proc(pid, "limits"))
-	}
-	if !strings.Contains(h.proc(pid, "status"), "\nNoNewPrivs:\t1\n") {
-		t.Errorf("status: %s", h.proc(pid, "status"))
-	}
-	if env := "\x00" + h.proc(pid, "environ"); strings.Contains(env, "\x00TZ=") || strings.Contains(env, "PGEXTHOST_LIMITS") || !strings.Contains(env, "\x00GREETING=good day\x00") {
-		t.Errorf("environment: %q", env)
-	}
-	if program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err != nil || program != filepath.Join(dir, "queue") {
+	h.checkLimited(h.workerPid("queue.tell"))
+	if program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", h.workerPid("queue.tell"))); err != nil || program != filepath.Join(dir, "queue") {
 		t.Errorf("it runs %s, %v", program, err)
 	}
 	for worker, want := range map[string]int{"queue.tell": 5, "by path": 5, "other.tell": 7, "compiled in": 7} {
@@ -89,6 +95,20 @@ func TestLimitsHoldBeforeTheCodeOfALibraryRuns(t *testing.T) {
 	h.stop()
 }
 
+// checkLimited looks at what the kernel knows of the process.
+func (h *testHost) checkLimited(pid int) {
+	h.t.Helper()
+	if limits := h.proc(pid, "limits"); !strings.Contains(limits, "Max open files            200                  200 ") {
+		h.t.Errorf("limits: %s", limits)
+	}
+	if status := h.proc(pid, "status"); !strings.Contains(status, "\nNoNewPrivs:\t1\n") {
+		h.t.Errorf("status: %s", status)
+	}
+	if env := "\x00" + h.proc(pid, "environ"); strings.Contains(env, "\x00TZ=") || strings.Contains(env, "PGEXTHOST_LIMITS") || !strings.Contains(env, "\x00GREETING=good day\x00") {
+		h.t.Errorf("environment: %q", env)
+	}
+}
+
 // proc returns a file of a process's.
 func (h *testHost) proc(pid int, name string) string {
 	h.t.Helper()
@@ -100,14 +120,14 @@ func (h *testHost) proc(pid int, name string) string {
 }
 
 // nice returns the niceness of a process, and fails the test if that of its
-// session is another.
+// session is another; only root can count on it.
 func (h *testHost) nice(pid int) (nice int) {
 	h.t.Helper()
 	_, rest, _ := strings.Cut(h.proc(pid, "stat"), ") ")
 	if _, err := fmt.Sscan(strings.Fields(rest)[16], &nice); err != nil {
 		h.t.Fatal(err)
 	}
-	if path := fmt.Sprintf("/proc/%d/autogroup", pid); exists(path) && os.Geteuid() == 0 {
+	if path := fmt.Sprintf("/proc/%d/autogroup", pid); exists(path) && os.Geteuid() == 0 && h.cmd.SysProcAttr.Credential == nil {
 		if group := h.proc(pid, "autogroup"); !strings.HasSuffix(group, fmt.Sprintf(" nice %d\n", nice)) {
 			h.t.Errorf("niceness %d in %s", nice, group)
 		}
