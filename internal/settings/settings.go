@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pgexthost/pgexthost/internal/guc"
+	"github.com/pgexthost/pgexthost/internal/limits"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
@@ -26,6 +27,7 @@ const (
 	LauncherDatabases  = "launcher_databases"
 	LauncherHistory    = "launcher_history"
 	LibraryInitTimeout = "library_init_timeout"
+	LibraryLimits      = "library_limits"
 	LogDestination     = "log_destination"
 	LogLinePrefix      = "log_line_prefix"
 	LogMinMessages     = "log_min_messages"
@@ -104,6 +106,15 @@ func hostDefinitions() []guc.Definition {
 		{
 			Name: LibraryInitTimeout, Type: guc.TypeInt, Context: guc.Sighup, Unit: guc.UnitMS, Default: "30s", Max: math.MaxInt32,
 			ShortDesc: "How long the host waits for the Init of a library before it goes on without it; 0 is for ever.",
+		},
+		{
+			Name: LibraryLimits, Type: guc.TypeString, Context: guc.Sighup, Default: "",
+			ShortDesc: "What the processes of a library may use: LIBRARY: LIMIT ...; LIBRARY: LIMIT ...",
+			LongDesc:  "The limits are memory, files, nice, no_new_privileges, directory and env.NAME; * stands for all other libraries. They hold from a process's start.",
+			CheckHook: func(v guc.Value) error {
+				_, err := limits.Parse(v.String())
+				return err
+			},
 		},
 		{
 			Name: LogDestination, Type: guc.TypeString, Context: guc.Sighup, Default: "stderr", Flags: guc.FlagListInput,
