@@ -52,7 +52,6 @@ func TestABeginningIsRecordedInTheDataDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer h.Close()
 	dir := t.TempDir()
 	h.Worker.settings.configFile = filepath.Join(dir, "pgexthost.conf")
 	t.Chdir(t.TempDir())
