@@ -109,6 +109,9 @@ func TestAFailureIsTheAnswerToTheHost(t *testing.T) {
 		"no directory": {"/bin/true", "directory=/nowhere", `could not set "directory" of library "lib" to "/nowhere": No such file or directory`, elog.UndefinedFile},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if raceDetector && strings.Contains(tt.setting, "memory") {
+				t.Skip("with the race detector there is not enough memory")
+			}
 			fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 			if err != nil {
 				t.Fatal(err)
