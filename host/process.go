@@ -184,7 +184,7 @@ func reap(pid int) (status postmaster.ExitStatus, resident int64, err error) {
 		}
 		break
 	}
-	resident = int64(usage.Maxrss) << 10
+	resident = int64(usage.Maxrss) << 10 //nolint:unconvert // it has 32 bits on some machines
 	if ws.Signaled() {
 		return postmaster.ExitStatus{Signaled: true, Signal: ws.Signal(), CoreDump: ws.CoreDump()}, resident, nil
 	}

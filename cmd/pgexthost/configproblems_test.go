@@ -33,7 +33,7 @@ func TestConfigCheckTellsWrongLimits(t *testing.T) {
 		dir := configured(t, "", "library_limits = '"+limits+"'", "shared_preload_libraries = worker_spi")
 		pgexthost(t, "config", "check", "-D", dir).want(t, 1, "", says)
 	}
-	dir := configured(t, "", "library_limits = 'worker_spi: files=100; *: nice=19'", "shared_preload_libraries = worker_spi")
+	dir := configured(t, "", "library_limits = 'worker_spi: files=100; *: nice=1'", "shared_preload_libraries = worker_spi")
 	pgexthost(t, "config", "check", "-D", dir).want(t, 0, "valid", "")
 }
 

@@ -94,7 +94,7 @@ func DataSize(file string) (size int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer image.Close()
+	defer func() { _ = image.Close() }()
 	for _, p := range image.Progs {
 		if p.Type == elf.PT_LOAD && p.Flags&elf.PF_W != 0 {
 			size += int64(p.Memsz)

@@ -50,7 +50,7 @@ func setAutogroupNice(nice int) {
 	if err != nil {
 		return // the kernel has no such thing
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	for range 10 {
 		if _, err = unix.Write(fd, []byte(strconv.Itoa(nice))); err != unix.EAGAIN {
 			return

@@ -2,6 +2,7 @@ package trampoline
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -76,14 +77,11 @@ const patience = 10 * time.Second
 // execute returns only if it fails.
 func execute(program string, env []string) error {
 	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
-		err := syscall.Exec(program, os.Args, env)
-		switch err {
-		case unix.ETXTBSY, unix.EAGAIN, unix.ENOMEM:
-			if time.Since(began) < patience {
-				continue
-			}
+		err := syscall.Exec(program, os.Args, env) //nolint:gosec // what the host has found under a library's name
+		mayPass := errors.Is(err, unix.ETXTBSY) || errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOMEM)
+		if !mayPass || time.Since(began) > patience {
+			return err
 		}
-		return err
 	}
 }
 
