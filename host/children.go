@@ -189,7 +189,7 @@ func (c *children) buried(id postmaster.ChildID) (postmaster.Exited, bool) {
 		_ = unix.Kill(-p.pid, unix.SIGKILL)
 	}
 	failpoint.Of(failpoint.LastWordsRead, p.pid)
-	status, err := reap(p.pid)
+	status, resident, err := reap(p.pid)
 	failpoint.Of(failpoint.Reaped, p.pid)
 	if err != nil {
 		// Somebody else has reaped our child: all that is left to know is that
@@ -198,6 +198,7 @@ func (c *children) buried(id postmaster.ChildID) (postmaster.Exited, bool) {
 		status = postmaster.ExitStatus{Code: 1}
 	}
 	ev.Status = status
+	ev.Limit = p.limitMet(status, resident)
 	if ev.Failure == nil && !p.preload && !p.answered && !status.Signaled && status.Code != 0 {
 		// It has never been a child of ours, and can't have crashed as one: for
 		// instance, the Go runtime had no memory or no thread to begin with.

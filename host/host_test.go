@@ -138,7 +138,7 @@ func TestAChildIsReapedOnceItsDescriptorSaysSo(t *testing.T) {
 		if child.err != nil {
 			t.Fatal(child.err)
 		}
-		if _, err := reap(child.pid); err == nil {
+		if _, _, err := reap(child.pid); err == nil {
 			t.Error("a living child was reaped")
 		}
 		_, _ = w.WriteString(script + "\n")
@@ -148,7 +148,7 @@ func TestAChildIsReapedOnceItsDescriptorSaysSo(t *testing.T) {
 		if err := awaitExit(pidfd); err != nil {
 			t.Fatal(err)
 		}
-		if status, err := reap(child.pid); err != nil || status.String() != want {
+		if status, _, err := reap(child.pid); err != nil || status.String() != want {
 			t.Errorf("got %v, %v; want %s", status, err, want)
 		}
 		_ = pidfd.Close()

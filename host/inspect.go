@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 
+	"github.com/pgexthost/pgexthost/internal/limits"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -41,6 +42,7 @@ func Inspect(ctx context.Context, opts Options) (*Inspection, error) {
 	if err := i.preload(h); err != nil {
 		return nil, err
 	}
+	i.checkLimits(h)
 	i.Settings, i.ServerConninfo = describe(h.store), h.store.String(settings.ServerConninfo)
 	return i, nil
 }
@@ -64,6 +66,25 @@ func (i *Inspection) readSettings(h *host) error {
 		i.Problems = append(i.Problems, elog.AsErrorData(err, elog.Warning)) // a host would go on without any
 	}
 	return nil
+}
+
+// checkLimits tells which libraries have limits and do not exist: a name that is
+// misspelt limits nobody.
+func (i *Inspection) checkLimits(h *host) {
+	table, err := limits.Parse(h.store.String(settings.LibraryLimits))
+	if err != nil {
+		return // can't be: the setting has been checked
+	}
+	find := newResolver()
+	for _, l := range table {
+		if l.Library == limits.Others {
+			continue
+		}
+		if found := find.resolve(*h.request(l.Library)); found.Error != nil && found.Error.Code == elog.UndefinedFile {
+			i.Problems = append(i.Problems, elog.New(elog.Warning, elog.UndefinedFile, "library \"%s\" of \"%s\" was not found", l.Library, settings.LibraryLimits).
+				WithHint("%s", found.Error.Hint))
+		}
+	}
 }
 
 // preload has the libraries define their settings.

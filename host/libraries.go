@@ -6,14 +6,15 @@ import (
 	"github.com/pgexthost/pgexthost/internal/control"
 	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/internal/library"
+	"github.com/pgexthost/pgexthost/internal/limits"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
-// libraryRequest asks for a library by name, as dynamic_library_path was at the
-// time.
-type libraryRequest struct{ name, search string }
+// libraryRequest asks for a library by name, as dynamic_library_path and
+// library_limits were at the time.
+type libraryRequest struct{ name, search, limits string }
 
 // resolver finds out what there is under the name of a library. The spawner
 // owns it: looking at files can hang as starting them can.
@@ -67,9 +68,30 @@ func libdir() string {
 	return "/usr/lib/pgexthost"
 }
 
-// resolve finds a library. What is wrong with it is for the child to say, as it
-// is in PostgreSQL, which then is one of the host's own program.
+// resolve finds a library, and its limits. What is wrong with it is for the
+// child to say, as it is in PostgreSQL, which then is one of the host's own
+// program.
 func (r *resolver) resolve(q libraryRequest) *foundLibrary {
+	found := r.find(q)
+	if found.File != "" || found.CompiledIn != "" {
+		found.Limits = r.limitsOf(q.limits, &found.Library)
+	}
+	return found
+}
+
+// limitsOf returns the limits of a library that was found.
+func (r *resolver) limitsOf(setting string, lib *handshake.Library) *limits.Limits {
+	if setting == "" {
+		return nil
+	}
+	table, err := limits.Parse(setting)
+	if err != nil {
+		return nil // can't be: the setting has been checked
+	}
+	return table.Of(lib.CompiledIn, lib.File)
+}
+
+func (r *resolver) find(q libraryRequest) *foundLibrary {
 	found := &foundLibrary{Library: handshake.Library{Name: q.name}}
 	if q.name == plugins.InternalLibrary {
 		return found
@@ -109,7 +131,7 @@ func (r *resolver) inspect(name, file string) (inspection, error) {
 
 // request is how children ask for a library.
 func (h *host) request(name string) *libraryRequest {
-	return &libraryRequest{name: name, search: h.store.String(settings.DynamicLibraryPath)}
+	return &libraryRequest{name, h.store.String(settings.DynamicLibraryPath), h.store.String(settings.LibraryLimits)}
 }
 
 // preloadedBy returns the libraries that a worker's process initializes before

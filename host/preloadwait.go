@@ -122,7 +122,10 @@ func (w *preloadWait) outcome() (*preload, error) {
 	}
 	end := w.end
 	var incompatible *elog.ErrorData
+	var unlimited notExecuted
 	switch {
+	case errors.As(w.got.err, &unlimited): // the others need not suffer from that
+		return nil, leaveOut(unlimited.ErrorData)
 	case errors.As(w.got.err, &incompatible):
 		return nil, elog.AsErrorData(incompatible, elog.Fatal)
 	case w.library.File == "" && w.library.CompiledIn == "" && w.library.Error == nil, end.Failure != nil && w.library.File == "":
@@ -132,8 +135,8 @@ func (w *preloadWait) outcome() (*preload, error) {
 	case w.got.err != nil && !isGone(w.got.err):
 		return nil, leaveOut(fmt.Errorf("could not read the result of the preload process (PID %d): %w", end.Pid, w.got.err))
 	case w.got.err != nil || end.Status.Signaled || end.Status.Code != 0:
-		return nil, leaveOut(elog.New(elog.Warning, elog.InternalError, "preload process (PID %d) %s", end.Pid, end.Status).
-			WithHint("Unless the log says why above, its own code has ended the process: its Init, or what comes before plugins.Main in its main function."))
+		return nil, leaveOut(end.Limit.AddTo(elog.New(elog.Warning, elog.InternalError, "preload process (PID %d) %s", end.Pid, end.Status).
+			WithHint("Unless the log says why above, its own code has ended the process: its Init, or what comes before plugins.Main in its main function.")))
 	case w.got.result.Error != nil:
 		return nil, elog.AsErrorData(w.got.result.Error, elog.Fatal)
 	case w.got.result.Panic != nil:

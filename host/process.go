@@ -74,6 +74,9 @@ func shakeHands(socket *os.File, startup *handshake.Startup, limit time.Duration
 
 // judge says what is wrong with an answer, or nil.
 func judge(hello handshake.Hello, lib *handshake.Library) error {
+	if hello.Report != nil {
+		return notExecuted{hello.Report}
+	}
 	name := executable
 	if lib != nil && lib.File != "" {
 		name = lib.Name
@@ -92,8 +95,17 @@ func judge(hello handshake.Hello, lib *handshake.Library) error {
 	return nil
 }
 
+// notExecuted is why a program was not executed with its limits.
+type notExecuted struct{ *elog.ErrorData }
+
+func (e notExecuted) Unwrap() error { return e.ErrorData }
+
 // refused words the failure of a handshake.
 func (p *process) refused(err error) error {
+	var limits notExecuted
+	if errors.As(err, &limits) {
+		return limits.ErrorData
+	}
 	if p.library == nil || p.library.File == "" {
 		return fmt.Errorf("handshake failed: %w", err)
 	}
@@ -155,25 +167,28 @@ func (p *process) awaitHandshake() {
 	}
 }
 
-// reap collects the exit status of a process that awaitExit has returned for.
-func reap(pid int) (postmaster.ExitStatus, error) {
+// reap collects the exit status of a process that awaitExit has returned for,
+// and the most memory that it has had resident, in bytes.
+func reap(pid int) (status postmaster.ExitStatus, resident int64, err error) {
 	var ws unix.WaitStatus
+	var usage unix.Rusage
 	for {
-		reaped, err := unix.Wait4(pid, &ws, unix.WNOHANG, nil)
+		reaped, err := unix.Wait4(pid, &ws, unix.WNOHANG, &usage)
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err != nil:
-			return postmaster.ExitStatus{}, os.NewSyscallError("wait4", err)
+			return status, 0, os.NewSyscallError("wait4", err)
 		case reaped != pid:
-			return postmaster.ExitStatus{}, fmt.Errorf("process %d has not exited", pid)
+			return status, 0, fmt.Errorf("process %d has not exited", pid)
 		}
 		break
 	}
+	resident = int64(usage.Maxrss) << 10 //nolint:unconvert // it has 32 bits on some machines
 	if ws.Signaled() {
-		return postmaster.ExitStatus{Signaled: true, Signal: ws.Signal(), CoreDump: ws.CoreDump()}, nil
+		return postmaster.ExitStatus{Signaled: true, Signal: ws.Signal(), CoreDump: ws.CoreDump()}, resident, nil
 	}
-	return postmaster.ExitStatus{Code: ws.ExitStatus()}, nil
+	return postmaster.ExitStatus{Code: ws.ExitStatus()}, resident, nil
 }
 
 // send sends a signal to the child and its process group. The child leads a

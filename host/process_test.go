@@ -222,7 +222,7 @@ func (s *shell) expectEnd(t *testing.T, want string) {
 	if err := awaitExit(pidfd); err != nil {
 		t.Fatal(err)
 	}
-	if status, err := reap(s.pid); err != nil || status.String() != want {
+	if status, _, err := reap(s.pid); err != nil || status.String() != want {
 		t.Errorf("got %v, %v; want %s", status, err, want)
 	}
 }

@@ -10,6 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/internal/failpoint"
+	"github.com/pgexthost/pgexthost/internal/handshake"
+	"github.com/pgexthost/pgexthost/internal/library"
+	"github.com/pgexthost/pgexthost/internal/trampoline"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -98,10 +101,29 @@ func (s *spawner) start(r spawnRequest) spawned {
 		if lib = s.resolver.resolve(*r.library); lib.File != "" {
 			r.path = lib.File
 		}
+		if lib.Limits != nil {
+			if err := r.limit(&lib.Library); err != nil {
+				return spawned{library: lib, err: err}
+			}
+		}
 	}
 	result := r.start()
 	result.library = lib
 	return result
+}
+
+// limit makes a request one for a trampoline, which starts the process with the
+// limits of its library.
+func (r *spawnRequest) limit(lib *handshake.Library) error {
+	order := trampoline.Order{Program: r.path, Library: lib.Name, Limits: lib.Limits}
+	if lib.Limits.Memory > 0 {
+		var err error
+		if order.Data, err = library.DataSize(r.path); err != nil {
+			return fmt.Errorf("could not execute \"%s\": %w", r.path, osError{err})
+		}
+	}
+	r.env, r.path = order.Environment(r.env), executable
+	return nil
 }
 
 func (r spawnRequest) start() spawned {

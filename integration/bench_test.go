@@ -38,8 +38,10 @@ type bench struct {
 func newBench(b *testing.B, options ...hostOption) *bench {
 	b.Helper()
 	dir := shortTempDir(b)
-	h := startHost(b, append([]hostOption{withFileSettingsOnly(), fromProgram(benchProgram(b, "benchhost")), withServer(sharedServer(b).ConnInfo()),
-		withSetting("max_worker_processes=1000"), withSetting("shared_preload_libraries=bench"), withSetting("bench.dir=" + dir)}, options...)...)
+	h := startHost(b, append([]hostOption{
+		withFileSettingsOnly(), fromProgram(benchProgram(b, "benchhost")), withServer(sharedServer(b).ConnInfo()),
+		withSetting("max_worker_processes=1000"), withSetting("shared_preload_libraries=bench"), withSetting("bench.dir=" + dir),
+	}, options...)...)
 	path := filepath.Join(dir, benchlib.DriverSocket)
 	h.eventually("the driver", func() bool { _, err := os.Stat(path); return err == nil })
 	var conn net.Conn

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -117,7 +118,9 @@ func (g gate) recordBeginning(w *Worker) error {
 		return nil
 	}
 	h := Handle{incarnation: w.segment.Incarnation(), slot: uint32(g.slot), generation: g.generation}
-	file, err := os.OpenFile(settings.BegunDir+"/"+h.String(), os.O_CREATE|os.O_WRONLY, 0o600)
+	// Limits, or what Init has done, may have led to another working directory.
+	path := filepath.Join(filepath.Dir(w.settings.configFile), settings.BegunDir, h.String())
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil

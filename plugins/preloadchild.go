@@ -109,6 +109,7 @@ func (c *child) runPreload(names []string) {
 		result.Panic.Cause = nil // for this process only
 	case err != nil:
 		result.Error = elog.AsErrorData(err, elog.Fatal)
+		explainLimit(result.Error, err, c.loader.asked)
 		result.Error.Cause = nil
 	default:
 		describeLibrary(&result, c.loader.loaded)

@@ -204,6 +204,9 @@ func (w *Worker) describe(err error) (report *elog.ErrorData) {
 	if session := w.session.current(); session != nil && data == nil {
 		report = session.DescribeError(err)
 	}
+	if w.loader != nil {
+		explainLimit(report, err, w.loader.asked)
+	}
 	if report.Code == "" {
 		report.Code = elog.InternalError
 	}

@@ -22,6 +22,21 @@ func TestConfigCheckTellsAConninfoThatIsNone(t *testing.T) {
 	}
 }
 
+// What would limit nobody is a problem, too.
+func TestConfigCheckTellsWrongLimits(t *testing.T) {
+	for limits, says := range map[string]string{
+		"worker_spi: files=2":               `Library "worker_spi": 2 is outside the valid range for parameter "files" (16 .. 1048576).`,
+		"worker_spy: files=20; *: files=20": `library "worker_spy" of "library_limits" was not found`,
+		"/no/where: files=20":               `library "/no/where" of "library_limits" was not found`,
+		"worker_spi: directory=/nowhere":    `library "worker_spi" was not preloaded: could not set "directory" of library "worker_spi" to "/nowhere": No such file or directory`,
+	} {
+		dir := configured(t, "", "library_limits = '"+limits+"'", "shared_preload_libraries = worker_spi")
+		pgexthost(t, "config", "check", "-D", dir).want(t, 1, "", says)
+	}
+	dir := configured(t, "", "library_limits = 'worker_spi: files=100; *: nice=1'", "shared_preload_libraries = worker_spi")
+	pgexthost(t, "config", "check", "-D", dir).want(t, 0, "valid", "")
+}
+
 func TestConfigShowNoticesThatNobodyGotItsAnswer(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {

@@ -56,7 +56,13 @@ type Exited struct {
 	Message  string // of that error
 	Activity string // what the child was running, or empty
 	Failure  error  // why the shell ended it before it was a proper child, or nil
+	Limit    Limit  // that it had come near
 }
+
+// Limit says, in sentences, what limit a child came near before it crashed, and
+// what to do about it. It may have crashed for another reason. Both are empty if
+// it came near none.
+type Limit struct{ Detail, Hint string }
 
 // ExitStatus says how a process ended.
 type ExitStatus struct {

@@ -115,5 +115,19 @@ func (m *Machine) logExit(level elog.Level, name string, pid int, ev Exited) {
 	if ev.Activity != "" && (s.Signaled || s.Code != 0) {
 		e = e.WithDetail("Failed process was running: %s", ev.Activity)
 	}
-	m.emit(Log{e})
+	m.emit(Log{ev.Limit.AddTo(e)})
+}
+
+// AddTo adds what there is to say of a limit to the report of an exit, and
+// returns that.
+func (l Limit) AddTo(e *elog.ErrorData) *elog.ErrorData {
+	if l.Detail == "" {
+		return e
+	}
+	if e.Detail != "" {
+		e.Detail = "\n" + e.Detail
+	}
+	e.Detail = l.Detail + e.Detail
+	e.Hint = l.Hint
+	return e
 }

@@ -2,6 +2,7 @@ package handshake
 
 import (
 	"github.com/pgexthost/pgexthost/internal/guc"
+	"github.com/pgexthost/pgexthost/internal/limits"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
@@ -63,6 +64,7 @@ type Library struct {
 	CompiledIn string          // its name within the host, if it is a part of it
 	File       string          // the executable, if it is one: the child is running it
 	Error      *elog.ErrorData // why it can't be loaded, if it can't
+	Limits     *limits.Limits  // that the process has been started with, or nil
 }
 
 // Hello is the child's answer: what it was built with, or why it can't go on.
@@ -71,7 +73,8 @@ type Hello struct {
 	LayoutHash uint64
 	ABI        int
 	GoVersion  string
-	Error      string // not empty: the child has given up
+	Error      string          // not empty: the child has given up
+	Report     *elog.ErrorData // not nil: the program was not even executed, since this went wrong
 }
 
 // PreloadResult is what a preload child brings back from running _PG_init of

@@ -87,6 +87,22 @@ func inspect(name string, image *elf.File, info *buildinfo.BuildInfo) (*Program,
 	return p, nil
 }
 
+// DataSize returns how much memory the variables of a program take, in bytes,
+// used or not. The error is that of the file.
+func DataSize(file string) (size int64, err error) {
+	image, err := elf.Open(file)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = image.Close() }()
+	for _, p := range image.Progs {
+		if p.Type == elf.PT_LOAD && p.Flags&elf.PF_W != 0 {
+			size += int64(p.Memsz)
+		}
+	}
+	return size, nil
+}
+
 // CheckVersions compares what a library was built with to what the host has,
 // and returns nil if they match.
 func CheckVersions(name string, protocol, abi int) *elog.ErrorData {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pgexthost/pgexthost/internal/guc"
+	"github.com/pgexthost/pgexthost/internal/limits"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
@@ -26,6 +27,7 @@ const (
 	LauncherDatabases  = "launcher_databases"
 	LauncherHistory    = "launcher_history"
 	LibraryInitTimeout = "library_init_timeout"
+	LibraryLimits      = "library_limits"
 	LogDestination     = "log_destination"
 	LogLinePrefix      = "log_line_prefix"
 	LogMinMessages     = "log_min_messages"
@@ -45,7 +47,7 @@ const MaxParallelWorkerLimit = 1024
 // Definitions returns the settings of the host, in alphabetical order. The
 // caller owns the slice.
 func Definitions() []guc.Definition {
-	all := slices.Concat(hostDefinitions(), launcherDefinitions())
+	all := slices.Concat(hostDefinitions(), libraryDefinitions(), launcherDefinitions())
 	slices.SortFunc(all, func(a, b guc.Definition) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
@@ -66,6 +68,33 @@ func launcherDefinitions() []guc.Definition {
 		{
 			Name: LauncherHistory, Type: guc.TypeInt, Context: guc.Sighup, Unit: guc.UnitMin, Default: "7d", Max: math.MaxInt32,
 			ShortDesc: "How long requests are remembered that are done with; 0 is for ever.",
+		},
+	}
+}
+
+// libraryDefinitions are the settings about libraries.
+func libraryDefinitions() []guc.Definition {
+	return []guc.Definition{
+		{
+			Name: DynamicLibraryPath, Type: guc.TypeString, Context: guc.Sighup, Default: "$libdir",
+			ShortDesc: "Where to look for libraries that are named without a slash.",
+		},
+		{
+			Name: LibraryInitTimeout, Type: guc.TypeInt, Context: guc.Sighup, Unit: guc.UnitMS, Default: "30s", Max: math.MaxInt32,
+			ShortDesc: "How long the host waits for the Init of a library before it goes on without it; 0 is for ever.",
+		},
+		{
+			Name: LibraryLimits, Type: guc.TypeString, Context: guc.Sighup, Default: "",
+			ShortDesc: "What the processes of a library may use: LIBRARY: LIMIT ...; LIBRARY: LIMIT ...",
+			LongDesc:  "The limits are memory, files, nice, no_new_privileges, directory and env.NAME; * stands for all other libraries. They hold from a process's start.",
+			CheckHook: func(v guc.Value) error {
+				_, err := limits.Parse(v.String())
+				return err
+			},
+		},
+		{
+			Name: SharedPreloadLibs, Type: guc.TypeString, Context: guc.Postmaster, Default: "",
+			ShortDesc: "Libraries whose Init runs when the host starts, separated by commas.",
 		},
 	}
 }
@@ -94,16 +123,8 @@ func hostDefinitions() []guc.Definition {
 			LongDesc:  "cluster is PostgreSQL's: all processes end, shared memory is made anew. auto does that only if the crash may have harmed shared memory, worker never.",
 		},
 		{
-			Name: DynamicLibraryPath, Type: guc.TypeString, Context: guc.Sighup, Default: "$libdir",
-			ShortDesc: "Where to look for libraries that are named without a slash.",
-		},
-		{
 			Name: ExternalPidFile, Type: guc.TypeString, Context: guc.Postmaster, Default: "",
 			ShortDesc: "A file to write the postmaster's process id to, beside postmaster.pid.",
-		},
-		{
-			Name: LibraryInitTimeout, Type: guc.TypeInt, Context: guc.Sighup, Unit: guc.UnitMS, Default: "30s", Max: math.MaxInt32,
-			ShortDesc: "How long the host waits for the Init of a library before it goes on without it; 0 is for ever.",
 		},
 		{
 			Name: LogDestination, Type: guc.TypeString, Context: guc.Sighup, Default: "stderr", Flags: guc.FlagListInput,
@@ -143,10 +164,6 @@ func hostDefinitions() []guc.Definition {
 			Name: ServerConninfo, Type: guc.TypeString, Context: guc.Sighup, Default: "", Flags: guc.FlagSecret,
 			ShortDesc: "How to reach the PostgreSQL server: a libpq connection string or URI.",
 			LongDesc:  "What it leaves out is taken from PG* variables, the service file and the password file.",
-		},
-		{
-			Name: SharedPreloadLibs, Type: guc.TypeString, Context: guc.Postmaster, Default: "",
-			ShortDesc: "Libraries whose Init runs when the host starts, separated by commas.",
 		},
 		{
 			Name: WorkerStopTimeout, Type: guc.TypeInt, Context: guc.Sighup, Unit: guc.UnitS, Default: "0", Max: math.MaxInt32,
