@@ -29,6 +29,9 @@ To run the example worker_spi beside your own server:
   pgexthost init -D mydir --server "host=localhost dbname=postgres"
   pgexthost run -D mydir -c shared_preload_libraries=worker_spi
 
+To begin a library of your own (see docs/AUTHORS.md):
+  pgexthost plugin new mine
+
 start, stop, restart, reload, status and kill work as those of pg_ctl do.
 `
 
