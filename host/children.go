@@ -2,6 +2,7 @@ package host
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"time"
@@ -202,7 +203,7 @@ func (c *children) buried(id postmaster.ChildID) (postmaster.Exited, bool) {
 	if ev.Failure == nil && !p.preload && !p.answered && !status.Signaled && status.Code != 0 {
 		// It has never been a child of ours, and can't have crashed as one: for
 		// instance, the Go runtime had no memory or no thread to begin with.
-		ev.Failure = p.refused(errors.New(status.String()))
+		ev.Failure = p.refused(fmt.Errorf("it %s", status))
 	}
 	_ = p.pidfd.Close()
 	c.forget(p)

@@ -130,12 +130,12 @@ func TestAWorkerOfAnUnusableLibrarySaysWhyItFails(t *testing.T) {
 			[]string{`ERROR:  could not access file "gone": No such file or directory \(SQLSTATE 58P01\)$`, `HINT:  Libraries compiled into this host: .* Others are looked for in "dynamic_library_path", which is "/`},
 		},
 		"exits": {nil, []string{
-			`LOG:  background worker "greeter" \(PID \d+\) could not be started: could not load library "exits": exited with exit code 3$`,
+			`LOG:  background worker "greeter" \(PID \d+\) could not be started: could not load library "exits": it exited with exit code 3$`,
 			`HINT:  It has to call plugins.Main first thing`,
 		}},
 		"panics": {nil, []string{
 			`panic: before plugins.Main`,
-			`LOG:  background worker "greeter" \(PID \d+\) could not be started: could not load library "panics": exited with exit code 2$`,
+			`LOG:  background worker "greeter" \(PID \d+\) could not be started: could not load library "panics": it exited with exit code 2$`,
 		}},
 		"lies": {nil, []string{
 			`LOG:  background worker "greeter" \(PID \d+\) could not be started: incompatible library "lies": ABI mismatch$`,
