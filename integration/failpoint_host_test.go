@@ -111,13 +111,19 @@ func (l life) await(pattern string, n int) bool {
 	}
 }
 
-const driverEnds = `LOG:  driver (is done|gives up)`
+const (
+	driverEnds = `LOG:  driver (is done|gives up)`
+	leftOut    = `WARNING:  library "faults" was not preloaded: preload process \(PID \d+\) was terminated by signal 9`
+)
 
 // settle waits until the driver is done for the nth time, and then for all that
 // must run to run, and no other slot to be taken. It returns the pids, or nil if
 // the host is gone.
 func (l life) settle(nth int) map[string]int {
 	l.t.Helper()
+	if l.await(driverEnds+"|"+leftOut, nth) && l.count(leftOut) > 0 {
+		return nil // there are no workers
+	}
 	if !l.await(driverEnds, nth) || slices.Contains(l.workers, "client") && !l.await(`LOG:  client is connected`, 1) {
 		return nil
 	}
@@ -160,14 +166,16 @@ func (l life) rows() ([]control.Worker, error) {
 	return response.Workers, err
 }
 
-// goThrough lives the life to its end, with a reload or the crash of a worker on
-// the way, and returns how the host has ended.
+// goThrough lives the life to its end, with a reload of the files and of a library,
+// or the crash of a worker on the way, and returns how the host has ended.
 func (l life) goThrough(reload, crash bool) *os.ProcessState {
 	l.t.Helper()
 	pids := l.settle(1)
 	if pids != nil && reload {
 		l.tell(unix.SIGHUP)
 		l.await(`LOG:  received SIGHUP`, 1)
+		// One without workers, which would be more than "steady" and "driver".
+		_, _ = l.reload(l.t.Context(), "worker_spi", limit)
 	}
 	if pids != nil && crash {
 		done := l.count(driverEnds)

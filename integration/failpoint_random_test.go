@@ -45,7 +45,6 @@ func testPair(t *testing.T, a, b failure) {
 		l.expectTidy()
 		return
 	case wasKilled(end) && (!a.child || !b.child):
-	case end.ExitCode() == 1 && (a.child && a.of == "preload" || b.child && b.of == "preload"):
 	case end.ExitCode() == 1 && l.count(`LOG:  abnormal database system shutdown$`) == 1: // a crash cycle had begun
 		l.expectTidy()
 	default:

@@ -59,7 +59,7 @@ const (
 	settingsFile
 	librariesFile
 	settingsFileAgain
-	librariesFileAgain
+	librariesFileAgain // the reload of a library writes it once more
 )
 
 const (
@@ -77,6 +77,8 @@ func startFailures() []failure {
 		either("preload", fp.Forked, fp.Born, fp.ChildStarted, fp.StartupRead, fp.Attached, fp.HelloSending, fp.HelloSent, fp.ResultSending, fp.ResultSent),
 		hostOf("preload", fp.ExitSeen, fp.LastWordsRead, fp.Reaped),
 		with(atReload, hostAt(1, fp.ReloadRead), hostAt(settingsFileAgain, fp.FileWritten), hostAt(librariesFileAgain, fp.FileWritten), hostOf("control server", fp.Signalling, fp.Signalled)),
+		with(atReload, either("control server", fp.ReloadRequested), hostAt(1, fp.LibraryReloading, fp.LibraryReloaded),
+			with(nth(2), hostOf("preload", fp.Forked, fp.Born, fp.ResultSent, fp.ExitSeen, fp.Reaped))),
 	)
 }
 

@@ -22,7 +22,7 @@ type failure struct {
 
 	also   string // what happens before
 	scope  string // crash_scope, if it is not auto
-	reload bool   // there is a SIGHUP on the way
+	reload bool   // there is a SIGHUP on the way, and then the reload of a library
 	crash  bool   // there is a crash cycle on the way
 	server bool   // the host has a server
 }
@@ -106,8 +106,8 @@ func (f failure) test(t *testing.T) {
 			t.Errorf("the host was to be killed, but %v", end)
 		}
 	case f.of == "preload":
-		if end.ExitCode() != 1 {
-			t.Errorf("the host was not to start, but %v", end)
+		if !end.Success() || l.count(leftOut) != 1 {
+			t.Errorf("the host was to do without the library, but %v", end)
 		}
 	default:
 		if !end.Success() {
