@@ -292,3 +292,21 @@ func TestALibraryNamedTwiceIsLoadedOnce(t *testing.T) {
 		t.Errorf("its worker was started %d times", n)
 	}
 }
+
+// worker_spi is compiled into pgexthost, and ships as an executable, too.
+func TestWorkerSpiRunsFromItsExecutable(t *testing.T) {
+	t.Parallel()
+	conninfo := newDatabase(t, "spi_executable")
+	file := filepath.Join(shortTempDir(t), "worker_spi")
+	if out, err := exec.Command("go", "build", "-o", file, "../cmd/worker_spi").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	h := startHost(t, withServer(conninfo), withSetting("dynamic_library_path="+filepath.Dir(file)), withSetting("shared_preload_libraries=worker_spi"),
+		withSetting("worker_spi.database=spi_executable"))
+	h.waitLog(`LOG:  worker_spi worker 1 initialized with schema1\.counted$`)
+	h.waitLog(`LOG:  worker_spi worker 2 initialized with schema2\.counted$`)
+	if program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", h.workerPid("worker_spi worker 1"))); err != nil || program != file {
+		t.Errorf("it runs from %s, %v", program, err)
+	}
+	h.stop()
+}
