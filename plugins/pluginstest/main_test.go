@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgexthost/pgexthost/host"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/pluginstest"
 	"github.com/pgexthost/pgexthost/workerspi"
@@ -28,8 +29,16 @@ func TestMain(m *testing.M) {
 		plugins.Main(kit())
 	case "broken":
 		plugins.Main(plugins.Library{Name: "broken", Init: func(*plugins.Init) error { return errors.New("no room") }})
+	case "host":
+		beHost(os.Args[1])
 	}
-	os.Exit(pluginstest.Main(m))
+	os.Exit(pluginstest.Main(m, pair()))
+}
+
+// beHost is the main function of a host that knows nothing of this package.
+func beHost(dir string) {
+	plugins.Register(pair())
+	os.Exit(host.Run(context.Background(), host.Options{DataDir: dir, Settings: []string{"shared_preload_libraries=pair"}}))
 }
 
 // of returns a library with one function, main, and no workers of its own.
@@ -59,6 +68,8 @@ func (f *fakeT) Output() io.Writer           { return io.Discard }
 func (f *fakeT) Errorf(format string, args ...any) {
 	f.messages = append(f.messages, fmt.Sprintf(format, args...))
 }
+
+func (f *fakeT) Fatal(args ...any) { f.Fatalf("%s", fmt.Sprint(args...)) }
 
 func (f *fakeT) Fatalf(format string, args ...any) {
 	f.Errorf(format, args...)

@@ -26,6 +26,40 @@ var private struct {
 	err    error // why there is none
 }
 
+// template is what initdb has made, once for all servers of this test binary.
+var template struct {
+	sync.Mutex
+	*localpg.Template
+}
+
+// populate fills the data directory of a server.
+func populate(ctx context.Context, dataDir string) (err error) {
+	template.Lock()
+	defer template.Unlock()
+	if template.Template == nil {
+		if template.Template, err = localpg.NewTemplate(ctx, localpg.Options{}); err != nil {
+			return err
+		}
+	}
+	return template.Populate(ctx, dataDir)
+}
+
+// removeServers deletes what Server and NewCluster have made.
+func removeServers() error {
+	private.Lock()
+	defer private.Unlock()
+	template.Lock()
+	defer template.Unlock()
+	var err error
+	if private.server != nil {
+		err = private.server.Stop(context.Background())
+	}
+	if template.Template != nil {
+		err = errors.Join(err, template.Close())
+	}
+	return err
+}
+
 // Server returns the server that is private to this test binary, with its database
 // "postgres" and a superuser. The first call starts it, which takes a second or
 // two; all others return the same one. It listens on a unix socket only, and ends
@@ -40,33 +74,22 @@ func Server(t testing.TB) *Postgres {
 	private.Lock()
 	defer private.Unlock()
 	if private.server == nil && private.err == nil {
-		private.server, private.err = localpg.Start(context.Background(), localpg.Options{})
+		private.server, private.err = localpg.Start(context.Background(), localpg.Options{Populate: populate})
 	}
-	var missing *localpg.NotFoundError
-	switch {
-	case errors.As(private.err, &missing) && testing.Short():
-		t.Skipf("no PostgreSQL to test with: %v", private.err)
-	case private.err != nil:
-		t.Fatalf("no PostgreSQL to test with: %v", private.err)
-	}
+	demand(t, private.err)
 	return &Postgres{private.server.ConnInfo()}
 }
 
-// Main runs the tests of a test binary and deletes what Server has made, for
-// TestMain: os.Exit(pluginstest.Main(m)). Without it the server's directory stays in
-// the temporary directory until another test binary that uses Server cleans up.
-func Main(m *testing.M) (code int) {
-	code = m.Run()
-	private.Lock()
-	defer private.Unlock()
-	if private.server == nil {
-		return code
+// demand fails or skips a test that has no server to run with.
+func demand(t testing.TB, err error) {
+	t.Helper()
+	var missing *localpg.NotFoundError
+	switch {
+	case errors.As(err, &missing) && testing.Short():
+		t.Skipf("no PostgreSQL to test with: %v", err)
+	case err != nil:
+		t.Fatalf("no PostgreSQL to test with: %v", err)
 	}
-	if err := private.server.Stop(context.Background()); err != nil {
-		fmt.Fprintf(os.Stderr, "could not stop the private PostgreSQL server: %v\n", err)
-		return max(code, 1)
-	}
-	return code
 }
 
 // At returns the database that a connection string stands for, of a server that

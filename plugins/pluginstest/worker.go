@@ -3,7 +3,6 @@ package pluginstest
 import (
 	"fmt"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 
@@ -121,24 +120,15 @@ func (w *Worker) Log() []Record { return w.log.all() }
 // ends without one.
 func (w *Worker) AwaitLog(t testing.TB, text string) Record {
 	t.Helper()
-	limit := time.After(time.Until(deadline(t)))
-	from, ended := 0, false
-	for {
-		r, next, changed, ok := w.log.find(text, from)
-		if ok {
-			return r
-		}
-		if from = next; ended {
-			t.Fatalf("the worker has ended without logging %q; its log:\n%s", text, w.logText())
-		}
-		select {
-		case <-changed:
-		case <-w.process.Done():
-			ended = true
-		case <-limit:
-			t.Fatalf("the worker has not logged %q; %s", text, w.whatItDoes())
-		}
+	found, ended := w.log.await(text, 1, w.process.Done(), deadline(t))
+	switch {
+	case len(found) > 0:
+	case ended:
+		t.Fatalf("the worker has ended without logging %q; its log:\n%s", text, w.log.text())
+	default:
+		t.Fatalf("the worker has not logged %q; %s", text, w.whatItDoes())
 	}
+	return found[0]
 }
 
 // awaitWait waits until the worker waits, for at least the given time.
@@ -147,7 +137,7 @@ func (w *Worker) awaitWait(t testing.TB, slept int) standalone.State {
 	state, ended := w.awaitWaitOrEnd(t, slept)
 	if ended {
 		exit := w.process.Exit()
-		t.Fatalf("the worker has ended, with exit code %d (%v); its log:\n%s", exit.Code, exit.Err, w.logText())
+		t.Fatalf("the worker has ended, with exit code %d (%v); its log:\n%s", exit.Code, exit.Err, w.log.text())
 	}
 	return state
 }
@@ -194,11 +184,3 @@ func (w *Worker) whatItDoes() string {
 }
 
 func eventName(e plugins.WaitEvent) string { return e.Class.String() + "/" + e.Name }
-
-func (w *Worker) logText() string {
-	var text strings.Builder
-	for _, r := range w.Log() {
-		text.WriteString(r.String() + "\n")
-	}
-	return text.String()
-}

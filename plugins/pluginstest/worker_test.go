@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -63,7 +64,10 @@ func TestSIGTERMEndsAWorkerWith57P01(t *testing.T) {
 		t.Errorf("got %+v", exit)
 	}
 	r := w.AwaitLog(t, "due to administrator command")
-	want := pluginstest.Record{Level: elog.Fatal, SQLState: elog.AdminShutdown, Message: "terminating background worker \"main\" due to administrator command"}
+	want := pluginstest.Record{
+		Level: elog.Fatal, SQLState: elog.AdminShutdown, Message: "terminating background worker \"main\" due to administrator command",
+		Worker: "main", Pid: os.Getpid(),
+	}
 	if r != want || len(w.Log()) != 1 {
 		t.Errorf("got %v", w.Log())
 	}
