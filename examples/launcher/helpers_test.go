@@ -1,138 +1,82 @@
 package launcher
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sys/unix"
 
-	"github.com/pgexthost/pgexthost/host"
+	"github.com/pgexthost/pgexthost/plugins/pluginstest"
 )
-
-// limit bounds every wait of these tests. It only has to tell "late" from
-// "never".
-const limit = 90 * time.Second
 
 // bench is what a test works with: a host, and databases that no other test's
 // launcher sees, because their names begin with its prefix.
 type bench struct {
 	t      *testing.T
+	server *pluginstest.Postgres
 	prefix string
-	dir    string
-	host   *exec.Cmd
-
-	mu  sync.Mutex
-	log strings.Builder
+	host   *pluginstest.Host
 }
 
 var benches atomic.Int32
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	tmp, err := os.MkdirTemp("", "pgx-") // a short path: sockets need room
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(tmp) })
-	b := &bench{t: t, prefix: fmt.Sprintf("bench%d_", benches.Add(1)), dir: filepath.Join(tmp, "host")}
-	if err := host.Init(b.dir, server.ConnInfo()); err != nil {
-		t.Fatal(err)
-	}
+	return newBenchOn(t, pluginstest.Server(t))
+}
+
+func newBenchOn(t *testing.T, server *pluginstest.Postgres) *bench {
+	t.Helper()
+	b := &bench{t: t, server: server, prefix: fmt.Sprintf("bench%d_", benches.Add(1))}
+	t.Cleanup(b.dropAll)
 	return b
 }
 
-// start starts the host.
+// dropAll drops the databases of a test that is over.
+func (b *bench) dropAll() {
+	for _, name := range strings.Fields(b.query("", "SELECT string_agg(datname, ' ') FROM pg_database WHERE starts_with(datname, '"+b.prefix+"')")) {
+		b.exec("", "DROP DATABASE "+name+" WITH (FORCE)")
+	}
+}
+
+// start starts the host, with settings that are "name=value" each.
 func (b *bench) start(settings ...string) {
 	b.t.Helper()
-	settings = append([]string{
-		"shared_preload_libraries=analyzer", "max_worker_processes=20", "log_min_messages=debug1",
-		"analyzer.naptime=100ms", "analyzer.include=" + b.prefix + "*",
-	}, settings...)
-	text, err := json.Marshal(host.Options{DataDir: b.dir, Settings: settings})
-	if err != nil {
-		b.t.Fatal(err)
+	all := map[string]string{
+		"max_worker_processes": "20", "log_min_messages": "debug1",
+		"analyzer.naptime": "100ms", "analyzer.include": b.prefix + "*",
 	}
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), runHost+"="+string(text))
-	r, w, err := os.Pipe()
-	if err != nil {
-		b.t.Fatal(err)
+	for _, setting := range settings {
+		name, value, _ := strings.Cut(setting, "=")
+		all[name] = value
 	}
-	cmd.Stderr = w
-	if err := cmd.Start(); err != nil {
-		b.t.Fatal(err)
-	}
-	_ = w.Close()
-	exited, logged := make(chan struct{}), make(chan struct{})
-	go func() { b.readLog(r); close(logged) }()
-	go func() { _ = cmd.Wait(); close(exited) }()
-	b.host = cmd
-	b.t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-exited
-		<-logged // every child of the host is gone, too
-		if b.t.Failed() {
-			b.t.Logf("log of the host:\n%s", b.logText())
-		}
-	})
+	b.host = pluginstest.StartHost(b.t, pluginstest.HostOptions{Server: b.server, Settings: all})
 }
 
-func (b *bench) readLog(r io.ReadCloser) {
-	for lines := bufio.NewScanner(r); lines.Scan(); {
-		b.mu.Lock()
-		b.log.WriteString(lines.Text() + "\n")
-		b.mu.Unlock()
-	}
-	_ = r.Close()
-}
-
-func (b *bench) logText() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.log.String()
-}
-
-// waitLog waits until n lines of the log match.
-func (b *bench) waitLog(n int, pattern string) (last []string) {
-	b.t.Helper()
-	re := regexp.MustCompile("(?m)" + pattern)
-	b.eventually(pattern, func() bool {
-		found := re.FindAllStringSubmatch(b.logText(), -1)
-		if len(found) < n {
-			return false
-		}
-		last = found[len(found)-1]
-		return true
-	})
-	return last
-}
-
-// countLog returns how many lines of the log match by now.
+// countLog returns how many records of the log match by now.
 func (b *bench) countLog(pattern string) int {
-	return len(regexp.MustCompile("(?m)"+pattern).FindAllString(b.logText(), -1))
+	n, re := 0, regexp.MustCompile(pattern)
+	for _, r := range b.host.Log() {
+		if re.MatchString(r.String()) {
+			n++
+		}
+	}
+	return n
 }
 
 // started is the log line of the start of a database's worker.
 func (b *bench) started(name string) string {
-	return `starting background worker process "analyzer of ` + b.prefix + name + `"$`
+	return `starting background worker process "analyzer of ` + b.prefix + name + `"`
 }
 
 // ended is the log line of its end.
 func (b *bench) ended(name string) string {
-	return `unregistering background worker "analyzer of ` + b.prefix + name + `"$`
+	return `unregistering background worker "analyzer of ` + b.prefix + name + `"`
 }
 
 // awaitNextLaunch waits until the launcher has gone round again.
@@ -142,26 +86,9 @@ func (b *bench) awaitNextLaunch() {
 	b.awaitConnected("later")
 }
 
-func (b *bench) signalHost(sig unix.Signal) {
-	b.t.Helper()
-	if err := b.host.Process.Signal(sig); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-// eventually polls until the condition holds.
 func (b *bench) eventually(what string, condition func() bool) {
 	b.t.Helper()
-	deadline := time.After(limit)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			b.t.Fatalf("timed out waiting for %s", what)
-		}
-	}
+	pluginstest.Await(b.t, what, condition)
 }
 
 // create creates a database, with the bench's prefix.
@@ -179,7 +106,7 @@ func (b *bench) exec(database, sql string) {
 // query returns the first column of the first row as text.
 func (b *bench) query(database, sql string) (value string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // dropAll queries, too
 	defer cancel()
 	conn := b.connect(ctx, database)
 	defer conn.Close(ctx)
@@ -202,7 +129,7 @@ func (b *bench) query(database, sql string) (value string) {
 
 func (b *bench) connect(ctx context.Context, database string) *pgx.Conn {
 	b.t.Helper()
-	config, err := pgx.ParseConfig(server.ConnInfo())
+	config, err := pgx.ParseConfig(b.server.Conninfo())
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -228,14 +155,3 @@ func (b *bench) awaitConnected(names ...string) {
 		b.eventually("an analyzer of "+name, func() bool { return b.connected(name) == "1" })
 	}
 }
-
-// fieldsOf returns the words of files, as far as these can be read.
-func fieldsOf(paths []string) (fields []string) {
-	for _, path := range paths {
-		text, _ := os.ReadFile(path)
-		fields = append(fields, strings.Fields(string(text))...)
-	}
-	return fields
-}
-
-func isLauncher(title string) bool { return strings.Contains(title, "analyzer launcher") }

@@ -1,14 +1,13 @@
 package queue
 
 import (
-	"context"
 	"math/rand/v2"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/pgexthost/pgexthost/internal/localpg"
+	"github.com/pgexthost/pgexthost/plugins/pluginstest"
 )
 
 // These tests are the proof of "at least once", and of "exactly once" for what a
@@ -27,23 +26,20 @@ func TestAJobWhoseHostIsKilledIsDoneByTheNext(t *testing.T) {
 	b := newBench(t, "queue.claim_timeout=100ms")
 	job := b.enqueue("hold")
 	b.awaitBegun(job, 1)
-	kill(t, b.host.Process.Pid)
-	b.awaitExit()
-	b.start()
+	b.host.Kill(t)
+	b.host.Start(t)
 	b.finishHeld(job)
 }
 
 func TestAJobWhoseServerIsKilledIsDoneWhenItIsBack(t *testing.T) {
 	t.Parallel()
-	server := ownServer(t)
-	b := newBenchOn(t, server.ConnInfo(), "app", "queue.claim_timeout=100ms")
-	b.start()
+	server := pluginstest.NewCluster(t)
+	b := newBenchOn(t, server.Postgres)
+	b.startHost("queue.claim_timeout=100ms")
 	job := b.enqueue("hold")
 	b.awaitBegun(job, 1)
-	if err := server.Crash(); err != nil {
-		t.Fatal(err)
-	}
-	restart(t, server)
+	server.Crash(t)
+	server.Restart(t)
 	b.finishHeld(job)
 }
 
@@ -56,7 +52,7 @@ func (b *bench) finishHeld(job string) {
 	b.awaitEmpty()
 	b.expect(job, "SELECT string_agg(job::text, ' ') FROM effect")
 	b.expect("0", "SELECT count(*) FROM queue.dead")
-	b.stop()
+	b.host.Stop(b.t)
 }
 
 func TestNoJobIsLostNorItsEffectDoubledInAStorm(t *testing.T) {
@@ -64,9 +60,9 @@ func TestNoJobIsLostNorItsEffectDoubledInAStorm(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	server := ownServer(t)
-	b := newBenchOn(t, server.ConnInfo(), "app", "queue.workers=4", "queue.claim_timeout=100ms", "queue.poll_interval=100ms")
-	b.start()
+	server := pluginstest.NewCluster(t)
+	b := newBenchOn(t, server.Postgres)
+	b.startHost("queue.workers=4", "queue.claim_timeout=100ms", "queue.poll_interval=100ms")
 	const rounds, jobsARound = 9, 100
 	for round := range rounds {
 		b.exec("SELECT queue.enqueue('effect', $1::jsonb, max_attempts => 1000) FROM generate_series(1, $2::int)", b.payload(), jobsARound)
@@ -75,14 +71,11 @@ func TestNoJobIsLostNorItsEffectDoubledInAStorm(t *testing.T) {
 		case 0:
 			_ = unix.Kill(b.lastToBegin(), unix.SIGKILL) // it may be dead already
 		case 1:
-			kill(t, b.host.Process.Pid)
-			b.awaitExit()
-			b.start()
+			b.host.Kill(t)
+			b.host.Start(t)
 		case 2:
-			if err := server.Crash(); err != nil {
-				t.Fatal(err)
-			}
-			restart(t, server)
+			server.Crash(t)
+			server.Restart(t)
 		}
 	}
 	b.awaitEmpty()
@@ -92,7 +85,7 @@ func TestNoJobIsLostNorItsEffectDoubledInAStorm(t *testing.T) {
 	if n := len(b.begun("")); n <= rounds*jobsARound {
 		t.Errorf("%d attempts have begun: nobody was killed in the middle of one", n)
 	}
-	b.stop()
+	b.host.Stop(b.t)
 }
 
 // awaitMoreBegun waits until so many further attempts have begun.
@@ -110,26 +103,6 @@ func (b *bench) lastToBegin() int {
 func kill(t *testing.T, pid int) {
 	t.Helper()
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// ownServer is a server that one test may crash.
-func ownServer(t *testing.T) *localpg.Server {
-	t.Helper()
-	s, err := localpg.Start(t.Context(), localpg.Options{Populate: template.Populate})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Stop(context.Background()) })
-	return s
-}
-
-func restart(t *testing.T, s *localpg.Server) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	if err := s.Restart(ctx); err != nil {
 		t.Fatal(err)
 	}
 }

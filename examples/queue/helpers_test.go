@@ -1,180 +1,76 @@
 package queue
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sys/unix"
 
-	"github.com/pgexthost/pgexthost/host"
+	"github.com/pgexthost/pgexthost/plugins/pluginstest"
 )
-
-// limit bounds every wait of these tests. It only has to tell "late" from
-// "never".
-const limit = 90 * time.Second
 
 // bench is what a test works with: a database with a queue, and a host whose
 // workers serve it.
 type bench struct {
-	t        *testing.T
-	conninfo string // of the database
-	name     string // of the database
-	dir      string // of the host
-	tmp      string // for what handlers leave outside the database
-	settings []string
-	host     *exec.Cmd
-	exited   chan struct{}
-
-	mu  sync.Mutex
-	log strings.Builder
+	t    *testing.T
+	db   *pluginstest.Postgres
+	name string // of the database
+	tmp  string // for what handlers leave outside the database
+	host *pluginstest.Host
 }
-
-var databases atomic.Int32
 
 // newBench makes a database on the shared server and starts a host for it.
 func newBench(t *testing.T, settings ...string) *bench {
 	t.Helper()
-	b := newBenchWithoutHost(t, settings...)
-	b.start()
+	b := newBenchWithoutHost(t)
+	b.startHost(settings...)
 	return b
 }
 
-func newBenchWithoutHost(t *testing.T, settings ...string) *bench {
+func newBenchWithoutHost(t *testing.T) *bench {
 	t.Helper()
-	return newBenchOn(t, server.ConnInfo(), fmt.Sprintf("bench%d", databases.Add(1)), settings...)
+	return newBenchOn(t, pluginstest.Server(t))
 }
 
-// newBenchOn makes a database on some server, with the tables of the tests.
-func newBenchOn(t *testing.T, serverConninfo, name string, settings ...string) *bench {
+// newBenchOn makes a database on some server, with the table of the tests.
+func newBenchOn(t *testing.T, server *pluginstest.Postgres) *bench {
 	t.Helper()
-	tmp, err := os.MkdirTemp("", "pgx-") // a short path: sockets need room
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(tmp) })
-	b := &bench{
-		t: t, conninfo: serverConninfo, name: name, tmp: tmp, dir: filepath.Join(tmp, "host"),
-		settings: append([]string{"shared_preload_libraries=queue", "queue.database=" + name, "log_min_messages=debug1"}, settings...),
-	}
-	b.exec("CREATE DATABASE " + name)
-	b.conninfo += " dbname=" + name
+	b := &bench{t: t, db: server.NewDatabase(t), tmp: t.TempDir()}
+	b.name = b.query("SELECT current_database()")
 	b.exec("CREATE TABLE effect (job bigint, at timestamptz DEFAULT clock_timestamp())")
-	if err := host.Init(b.dir, serverConninfo); err != nil {
-		t.Fatal(err)
-	}
 	return b
 }
 
-// start starts the host and waits until its workers have made the tables.
-func (b *bench) start() {
+// startHost starts the host, with settings that are "name=value" each, and waits
+// until its workers have made the tables.
+func (b *bench) startHost(settings ...string) {
 	b.t.Helper()
-	text, err := json.Marshal(host.Options{DataDir: b.dir, Settings: b.settings})
-	if err != nil {
-		b.t.Fatal(err)
+	all := map[string]string{"queue.database": b.name, "log_min_messages": "debug1"}
+	for _, setting := range settings {
+		name, value, _ := strings.Cut(setting, "=")
+		all[name] = value
 	}
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), runHost+"="+string(text))
-	r, w, err := os.Pipe()
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	cmd.Stderr = w
-	if err := cmd.Start(); err != nil {
-		b.t.Fatal(err)
-	}
-	_ = w.Close()
-	exited, logged := make(chan struct{}), make(chan struct{})
-	go func() { b.readLog(r); close(logged) }()
-	go func() { _ = cmd.Wait(); close(exited) }()
-	b.host, b.exited = cmd, exited
-	b.t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-exited
-		<-logged // every child of the host is gone, too
-		if b.t.Failed() {
-			b.t.Logf("log of the host:\n%s", b.logText())
-		}
-	})
+	b.host = pluginstest.StartHost(b.t, pluginstest.HostOptions{Server: b.db, Settings: all})
 	b.eventually("the queue's tables", func() bool { return b.query("SELECT to_regclass('queue.status') IS NOT NULL") == "true" })
 }
 
-func (b *bench) readLog(r io.ReadCloser) {
-	for lines := bufio.NewScanner(r); lines.Scan(); {
-		b.mu.Lock()
-		b.log.WriteString(lines.Text() + "\n")
-		b.mu.Unlock()
-	}
-	_ = r.Close()
-}
-
-func (b *bench) logText() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.log.String()
-}
-
-// waitLog waits until the log matches, and returns the submatches.
-func (b *bench) waitLog(pattern string) []string {
-	b.t.Helper()
-	var found []string
-	re := regexp.MustCompile("(?m)" + pattern)
-	b.eventually(pattern, func() bool { found = re.FindStringSubmatch(b.logText()); return found != nil })
-	return found
-}
-
-// stop shuts the host down fast.
-func (b *bench) stop() {
-	b.t.Helper()
-	_ = b.host.Process.Signal(unix.SIGINT)
-	b.awaitExit()
-	if code := b.host.ProcessState.ExitCode(); code != 0 {
-		b.t.Errorf("the host has exited with code %d", code)
-	}
-}
-
-func (b *bench) awaitExit() {
-	b.t.Helper()
-	select {
-	case <-b.exited:
-	case <-time.After(limit):
-		b.t.Fatal("the host does not exit")
-	}
-}
-
-// eventually polls until the condition holds.
 func (b *bench) eventually(what string, condition func() bool) {
 	b.t.Helper()
-	deadline := time.After(limit)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			b.t.Fatalf("timed out waiting for %s", what)
-		}
-	}
+	pluginstest.Await(b.t, what, condition)
 }
 
 // tryQuery returns the first column of the first row as text.
 func (b *bench) tryQuery(sql string, args ...any) (value string, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
 	defer cancel()
-	config, err := pgx.ParseConfig(b.conninfo)
+	config, err := pgx.ParseConfig(b.db.Conninfo())
 	if err != nil {
 		return "", err
 	}
@@ -183,7 +79,7 @@ func (b *bench) tryQuery(sql string, args ...any) (value string, err error) {
 	if err != nil {
 		return "", err
 	}
-	defer conn.Close(ctx)
+	defer conn.Close(context.Background())
 	rows, err := conn.Query(ctx, sql, args...)
 	if err != nil {
 		return "", err

@@ -14,7 +14,7 @@ func TestAJobsEffectIsCommittedWithItsEnd(t *testing.T) {
 	b.awaitEmpty()
 	b.expect("1", "SELECT count(*) FROM effect WHERE job = $1::bigint", job)
 	b.expect("0", "SELECT count(*) FROM queue.dead")
-	b.stop()
+	b.host.Stop(t)
 }
 
 func TestAJobOfATransactionThatIsRolledBackIsNone(t *testing.T) {
@@ -35,8 +35,10 @@ func TestAFailedAttemptIsRolledBackAndTriedAgain(t *testing.T) {
 		t.Errorf("it has begun %d times", n)
 	}
 	b.expect("1", "SELECT count(*) FROM effect")
-	b.waitLog(`LOG:  job ` + job + ` of kind "second" has failed on attempt 1 of 20 and is tried again in \d+ms$`)
-	b.waitLog(`DETAIL:  no luck \(SQLSTATE XX000\)$`)
+	r := b.host.AwaitLog(t, "LOG:  job "+job+" of kind \"second\" has failed on attempt 1 of 20 and is tried again in ")
+	if !strings.HasSuffix(r.Message, "ms") || r.Detail != "no luck (SQLSTATE XX000)" {
+		t.Errorf("got %s", r)
+	}
 }
 
 func TestTheLastFailureMakesADeadLetter(t *testing.T) {
@@ -49,7 +51,7 @@ func TestTheLastFailureMakesADeadLetter(t *testing.T) {
 	}
 	b.expect("fail 3 of 3: no luck (SQLSTATE XX000)", "SELECT format('%s %s of %s: %s', kind, attempts, max_attempts, last_error) FROM queue.dead WHERE id = $1::bigint", job)
 	b.expect("0", "SELECT count(*) FROM effect")
-	b.waitLog(`WARNING:  job ` + job + ` of kind "fail" has failed on attempt 3 of 3 and is a dead letter$`)
+	b.host.AwaitLog(t, "WARNING:  job "+job+" of kind \"fail\" has failed on attempt 3 of 3 and is a dead letter")
 
 	b.expect("true", "SELECT queue.retry($1::bigint)", job)
 	b.awaitEmpty()
@@ -82,8 +84,10 @@ func TestOnlyTheJobSuffersFromItsPanic(t *testing.T) {
 	b.awaitEmpty()
 	b.expect("1", "SELECT count(*) FROM effect")
 	b.expect("true", "SELECT last_error LIKE 'panic: out of cheese (SQLSTATE XX000)%handlers_test.go%' FROM queue.dead")
-	if strings.Contains(b.logText(), "exited with exit code") {
-		t.Error("the worker has ended")
+	for _, r := range b.host.Log() {
+		if strings.Contains(r.Message, "exited with exit code") {
+			t.Errorf("the worker has ended: %s", r)
+		}
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/pgexthost/pgexthost/connect"
 )
@@ -13,30 +12,24 @@ import (
 // session opens a session with the bench's database, as some role.
 func (b *bench) session(role string) *connect.Conn {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	conn, err := b.open(ctx)
+	config, err := connect.ParseConninfo(b.db.Conninfo())
+	if err == nil {
+		config, err = config.ForDatabase(b.name)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	conn, err := connect.Open(b.t.Context(), config, "queue test")
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	if role != "" {
-		if _, err := conn.Exec(ctx, "SET ROLE "+role); err != nil {
+		if _, err := conn.Exec(b.t.Context(), "SET ROLE "+role); err != nil {
 			b.t.Fatal(err)
 		}
 	}
 	return conn
-}
-
-func (b *bench) open(ctx context.Context) (*connect.Conn, error) {
-	config, err := connect.ParseConninfo(b.conninfo)
-	if err != nil {
-		return nil, err
-	}
-	if config, err = config.ForDatabase(config.Database()); err != nil {
-		return nil, err
-	}
-	return connect.Open(ctx, config, "queue test")
 }
 
 func TestManyWorkersMakeTheSchemaOnce(t *testing.T) {
@@ -46,9 +39,7 @@ func TestManyWorkersMakeTheSchemaOnce(t *testing.T) {
 	for range 8 {
 		conn := b.session("")
 		all.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), limit)
-			defer cancel()
-			if err := upgradeSchema(ctx, conn); err != nil {
+			if err := upgradeSchema(t.Context(), conn); err != nil {
 				t.Error(err)
 			}
 		})
@@ -120,8 +111,7 @@ func TestOnlyWhoIsGrantedItEnqueues(t *testing.T) {
 	b.exec("CREATE ROLE " + anybody)
 	b.exec("GRANT USAGE ON SCHEMA queue TO " + producer + ", " + anybody)
 	b.exec("GRANT EXECUTE ON FUNCTION queue.enqueue TO " + producer)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
+	ctx := t.Context()
 	for _, sql := range []string{"SELECT queue.enqueue('x')", "SELECT queue.retry(1)", "SELECT * FROM queue.job", "SELECT * FROM queue.status"} {
 		if _, err := b.session(anybody).Exec(ctx, sql); connect.SQLState(err) != "42501" {
 			t.Errorf("%s: %v", sql, err)

@@ -4,11 +4,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/plugins/pluginstest"
 )
 
 func TestSIGTERMLetsTheJobInHandEndAndReturnsTheOthers(t *testing.T) {
@@ -30,7 +33,7 @@ func TestSIGTERMLetsTheJobInHandEndAndReturnsTheOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.letGo()
-	b.waitLog(`\[` + strconv.Itoa(pid) + `\] FATAL:  terminating background worker "queue worker" due to administrator command$`)
+	b.awaitTerminated(pid)
 	b.expect("1", "SELECT count(*) FROM effect WHERE job = $1::bigint", strconv.Itoa(held))
 	b.expect("true", "SELECT count(*) > 0 FROM returned")
 	b.expect("0", "SELECT count(*) FROM effect JOIN returned USING (job) WHERE job <= $1::bigint", strconv.Itoa(held))
@@ -41,15 +44,26 @@ func TestSIGTERMLetsTheJobInHandEndAndReturnsTheOthers(t *testing.T) {
 	}
 }
 
+// awaitTerminated waits until a worker has said that SIGTERM has ended it.
+func (b *bench) awaitTerminated(pid int) {
+	b.t.Helper()
+	const last = "FATAL:  terminating background worker \"queue worker\" due to administrator command"
+	b.eventually(last, func() bool {
+		return slices.ContainsFunc(b.host.Log(), func(r pluginstest.Record) bool { return r.Pid == pid && r.String() == last })
+	})
+}
+
 func TestAFastShutdownWaitsForTheJobInHand(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	job := b.enqueue("hold")
 	b.awaitBegun(job, 1)
-	_ = b.host.Process.Signal(unix.SIGINT)
-	b.waitLog(`LOG:  received fast shutdown request$`)
+	b.host.Signal(t, unix.SIGINT)
+	b.host.AwaitLog(t, "LOG:  received fast shutdown request")
 	b.letGo()
-	b.awaitExit()
+	if code := b.host.Wait(t); code != 0 {
+		t.Errorf("the host has exited with code %d", code)
+	}
 	b.expect(job, "SELECT string_agg(job::text, ' ') FROM effect")
 	b.expect("0", "SELECT count(*) FROM queue.job")
 }
@@ -63,7 +77,7 @@ func TestAJobThatDoesNotEndIsReturnedAfterTheStopTimeout(t *testing.T) {
 		if err := unix.Kill(pid, unix.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
-		b.waitLog(`\[` + strconv.Itoa(pid) + `\] FATAL:  terminating background worker "queue worker" due to administrator command$`)
+		b.awaitTerminated(pid)
 		if next := b.awaitBegun(job, 2); next == pid { // at once, whatever the claim's time-out
 			t.Error("it is still the same process")
 		}
@@ -156,16 +170,8 @@ func TestAReloadCountsAtOnce(t *testing.T) {
 	b.awaitEmpty()
 	b.expect("1", "SELECT count(*) FROM queue.dead")
 
-	conf, err := os.OpenFile(filepath.Join(b.dir, "pgexthost.conf"), os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conf.WriteString("queue.function_schemas = jobs\n"); err != nil {
-		t.Fatal(err)
-	}
-	conf.Close()
-	_ = b.host.Process.Signal(unix.SIGHUP)
-	b.waitLog(`LOG:  parameter "queue.function_schemas" changed to "jobs"$`)
+	b.host.Set(t, "queue.function_schemas", "jobs")
+	b.host.AwaitLog(t, "LOG:  parameter \"queue.function_schemas\" changed to \"jobs\"")
 	b.eventually("the function to be known", func() bool {
 		b.exec("SELECT queue.retry(id) FROM queue.dead")
 		b.awaitEmpty()
