@@ -1,6 +1,7 @@
 package library
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -44,8 +45,10 @@ func (p Path) Find(name string) (Location, error) {
 	if err != nil {
 		return Location{}, err
 	}
-	if rest, ok := strings.CutPrefix(name, "$libdir/"); ok && p.has(rest) {
-		return Location{CompiledIn: rest}, nil
+	if strings.HasPrefix(name, "$libdir/") {
+		if rest, err := filepath.Rel(p.Libdir, file); err == nil && p.has(rest) {
+			return Location{CompiledIn: rest}, nil
+		}
 	}
 	if !filepath.IsAbs(file) {
 		// PostgreSQL takes it for relative to the data directory, too; but
@@ -63,18 +66,28 @@ func (p Path) search(name string) (Location, error) {
 		return Location{}, err
 	}
 	for _, dir := range dirs {
-		if dir == p.Libdir && p.has(name) {
+		if dir == filepath.Clean(p.Libdir) && p.has(name) {
 			return Location{CompiledIn: name}, nil
 		}
 		file := filepath.Join(dir, name)
-		if st, err := os.Stat(file); err == nil && !st.IsDir() {
+		switch st, err := os.Stat(file); {
+		case err == nil && !st.IsDir():
 			return Location{File: file}, nil
+		case err != nil && !isElsewhere(err):
+			return Location{}, noAccess(file, err)
 		}
 	}
 	return Location{}, p.notFound(name, unix.ENOENT)
 }
 
-// Directories returns the components of the search path, in order.
+// isElsewhere reports whether a failed look at a file leaves it open that the
+// next directory has it. Mirrors the test in file_exists.
+func isElsewhere(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.EACCES)
+}
+
+// Directories returns the components of the search path, in order and in their
+// shortest form: one is the same with and without a slash at its end.
 func (p Path) Directories() ([]string, error) {
 	if p.Search == "" { // nothing to search
 		return nil, nil
@@ -91,7 +104,7 @@ func (p Path) Directories() ([]string, error) {
 		if !filepath.IsAbs(dir) {
 			return nil, elog.New(elog.Error, elog.InvalidName, "component in parameter \"%s\" is not an absolute path", pathParameter)
 		}
-		dirs = append(dirs, dir)
+		dirs = append(dirs, filepath.Clean(dir))
 	}
 	return dirs, nil
 }

@@ -15,6 +15,11 @@ func TestLibraryPathErrorsOfSPEC12(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "directory"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	for name, target := range map[string]string{"looping": "looping", "dangling": "nowhere"} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, tt := range []struct {
 		name, path string
 		code       elog.SQLState
@@ -30,6 +35,9 @@ func TestLibraryPathErrorsOfSPEC12(t *testing.T) {
 		{"compiled_in", dir, elog.UndefinedFile, `could not access file "compiled_in": No such file or directory`},
 		{"directory", dir, elog.UndefinedFile, `could not access file "directory": No such file or directory`},
 		{"/no/such", "$libdir", elog.UndefinedFile, `could not access file "/no/such": No such file or directory`},
+		{"looping", "/nonexistent:" + dir + ":$libdir", elog.InternalError, `could not access file "` + dir + `/looping": Too many levels of symbolic links`},
+		{"dangling", dir, elog.UndefinedFile, `could not access file "dangling": No such file or directory`},
+		{"", dir, elog.UndefinedFile, `could not access file "": No such file or directory`},
 		{"./no", "$libdir", elog.UndefinedFile, `could not access file "./no": No such file or directory`},
 		{"$libdir/no", "$libdir", elog.UndefinedFile, `could not access file "$libdir/no": No such file or directory`},
 		{filepath.Join(dir, "directory"), "", elog.WrongObjectType, `could not access file "` + dir + `/directory": Is a directory`},
@@ -64,6 +72,11 @@ func TestALibraryIsFoundWhereThePathSaysFirst(t *testing.T) {
 		{"compiled_in", "$libdir", compiledIn},
 		{"compiled_in", "/nonexistent:$libdir", compiledIn},
 		{"compiled_in", two, compiledIn}, // which is $libdir
+		{"compiled_in", two + "/", compiledIn},
+		{"compiled_in", "/nonexistent:" + two + "//./", compiledIn},
+		{"compiled_in", "$libdir/", compiledIn},
+		{"both", one + "/:" + two, file(one, "both")},
+		{"$libdir//compiled_in", "", compiledIn},
 		{"$libdir/compiled_in", "", compiledIn},
 		{filepath.Join(two, "compiled_in"), "$libdir", file(two, "compiled_in")},
 	} {

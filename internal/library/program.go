@@ -1,13 +1,12 @@
 package library
 
 import (
-	"bytes"
 	"debug/buildinfo"
 	"debug/elf"
+	"io"
+	"io/fs"
 	"os"
-	"regexp"
 	"runtime"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -30,53 +29,89 @@ type Program struct {
 	ABI       int // of package plugins
 }
 
-// magic is how a magic block looks in a file, see handshake.MagicBlock. The
-// text is taken apart here, or every program that looks for magic blocks had one.
-var magic = regexp.MustCompile(strings.Join([]string{"pgexthost", "magic", `block: protocol ([0-9]+), plugin interface ([0-9]+)\.`}, " "))
-
 // Inspect tells without running it whether a file is a library that this host
 // can run, and what it says of itself. Name is what the library was called, for
 // the messages. The error is an *elog.ErrorData: 42501 or 58P01 if the file
 // can't be read or executed, and XX000 with the reason as its HINT if it is no
 // library. Mirrors the checks of internal_load_library.
 func Inspect(name, file string) (*Program, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, noAccess(name, err)
+	f, mode, report := open(name, file)
+	if report != nil {
+		return nil, report
 	}
 	defer f.Close()
-	if st, err := f.Stat(); err != nil {
-		return nil, noAccess(name, err)
-	} else if !st.Mode().IsRegular() {
-		return nil, cannotLoad(name, "it is not a regular file")
-	}
-	image, err := elf.NewFile(f)
+	image, err := elf.NewFile(&rationed{file: f, left: mostOfHeaders})
 	if err != nil {
 		return nil, cannotLoad(name, "invalid ELF header").WithHint("%s", whatIsALibrary).WithCause(err)
 	}
 	if unix.Access(file, unix.X_OK) != nil {
-		return nil, noAccess(name, unix.EACCES).WithHint("The file is not executable: chmod +x %s", file)
+		return nil, notExecutable(name, file, mode)
 	}
 	if own, ok := machines[runtime.GOARCH]; ok && image.Machine != own {
 		return nil, wrongArchitecture(name, strings.ToLower(strings.TrimPrefix(image.Machine.String(), "EM_")))
 	}
-	info, err := buildinfo.Read(f)
+	info, err := buildinfo.Read(&rationed{file: f, left: mostOfBuildInfo})
 	if err != nil {
 		return nil, missingMagic(name, "It is no Go program.").WithCause(err)
 	}
-	return inspect(name, image, info)
+	return inspect(name, image, f, info)
+}
+
+// open opens a file to read it, whatever it is, without waiting: a pipe would
+// have it wait for a writer, and a device may do anything when it is opened.
+func open(name, file string) (*os.File, fs.FileMode, *elog.ErrorData) {
+	notRegular := func(st fs.FileInfo) *elog.ErrorData {
+		if st.Mode().IsRegular() {
+			return nil
+		}
+		return cannotLoad(name, "it is not a regular file").WithHint("%s", whatIsALibrary)
+	}
+	st, err := os.Stat(file)
+	if err != nil {
+		return nil, 0, noAccess(name, err)
+	}
+	if report := notRegular(st); report != nil {
+		return nil, 0, report
+	}
+	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, 0, noAccess(name, err)
+	}
+	if st, err = f.Stat(); err != nil {
+		_ = f.Close()
+		return nil, 0, noAccess(name, err)
+	}
+	if report := notRegular(st); report != nil { // it has been replaced just now
+		_ = f.Close()
+		return nil, 0, report
+	}
+	return f, st.Mode(), nil
+}
+
+// notExecutable says why the host may not execute a file that it may read.
+func notExecutable(name, file string, mode fs.FileMode) *elog.ErrorData {
+	report := noAccess(name, unix.EACCES)
+	if mode&0o111 == 0 {
+		return report.WithHint("The file is not executable: chmod +x %s", file)
+	}
+	return report.WithHint("The file \"%s\" is executable, but not for the host's user, or not on its file system, which is mounted with noexec.", file)
 }
 
 // inspect goes on with what can be read.
-func inspect(name string, image *elf.File, info *buildinfo.BuildInfo) (*Program, error) {
+func inspect(name string, image *elf.File, file io.ReaderAt, info *buildinfo.BuildInfo) (*Program, error) {
 	p := describe(info)
-	if system := setting(info, "GOOS"); system != runtime.GOOS {
+	if system := setting(info, "GOOS"); system != runtime.GOOS && system != "" {
 		return nil, wrongArchitecture(name, system+"/"+p.Arch)
 	}
-	if p.Built == "" {
+	// Some builds leave out which modules there are (Bazel, garble): then the
+	// block is all there is to go by, and the handshake.
+	if p.Built == "" && info.Path != "" {
 		return nil, missingMagic(name, "The Go program \""+p.Package+"\" does not use package plugins.")
 	}
-	block := findMagic(image)
+	block := findMagic(image, file)
+	if block == nil && info.Path == "" {
+		return nil, missingMagic(name, "The main function of the Go program does not call plugins.Main.")
+	}
 	if block == nil {
 		return nil, missingMagic(name, "The main function of \""+p.Package+"\" does not call plugins.Main.")
 	}
@@ -173,24 +208,4 @@ func describe(info *buildinfo.BuildInfo) *Program {
 		}
 	}
 	return p
-}
-
-// findMagic returns the two numbers of the magic block, or nil if there is
-// none. It is among the constants.
-func findMagic(image *elf.File) []int {
-	for _, s := range image.Sections {
-		if s.Type != elf.SHT_PROGBITS || s.Flags&elf.SHF_ALLOC == 0 || s.Flags&elf.SHF_EXECINSTR != 0 {
-			continue
-		}
-		data, err := s.Data()
-		if err != nil || !bytes.Contains(data, []byte("pgexthost")) {
-			continue
-		}
-		if m := magic.FindSubmatch(data); m != nil {
-			protocol, _ := strconv.Atoi(string(m[1]))
-			abi, _ := strconv.Atoi(string(m[2]))
-			return []int{protocol, abi}
-		}
-	}
-	return nil
 }
