@@ -22,9 +22,7 @@ func TestRestartRemembersTheOptions(t *testing.T) {
 	if fresh := d.holder(t); fresh.Pid == old.Pid {
 		t.Error("it is the same process")
 	}
-	if n := strings.Count(d.logged(t), "one $ \"two\" LOG:  extension host is ready"); n != 2 {
-		t.Errorf("ready %d times:\n%s", n, d.logged(t))
-	}
+	d.wantLoggedTwice(t, "one $ \"two\" LOG:  extension host is ready")
 	d.control(t, "restart", "-s", "-m", "s", "-l", d.log, "-o", "-c 'log_line_prefix=other '").exactly(t, 0, "", "")
 	d.wantLogged(t, "LOG:  received smart shutdown request")
 	d.wantLogged(t, "other LOG:  extension host is ready")
@@ -38,9 +36,13 @@ func TestRestartStartsWhatDoesNotRun(t *testing.T) {
 	d.control(t, "restart", "-l", d.log, "-o", "-c log_line_prefix=first").exactly(t, 0, startedText, d.notRunning()+anyway)
 	d.control(t, "stop").exactly(t, 0, stoppedText, "")
 	d.control(t, "restart", "-l", d.log).exactly(t, 0, startedText, d.notRunning()+anyway)
-	if n := strings.Count(d.logged(t), "firstLOG:  extension host is ready"); n != 2 {
-		t.Errorf("ready %d times:\n%s", n, d.logged(t))
-	}
+	d.wantLoggedTwice(t, "firstLOG:  extension host is ready")
+}
+
+// wantLoggedTwice waits, as the host does not wait for its log.
+func (d hostDir) wantLoggedTwice(t *testing.T, text string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("the log says %q twice", text), func() bool { return strings.Count(d.logged(t), text) == 2 })
 }
 
 func TestRestartReplacesADeadHost(t *testing.T) {
