@@ -150,7 +150,7 @@ func (h *host) answerReload(cmd postmaster.AnswerReload) {
 	}
 	for _, w := range cmd.Workers {
 		r.answer.Workers = append(r.answer.Workers, control.ReloadedWorker{
-			Worker: w.Worker.Descriptor(), Slot: w.Slot, Generation: w.Generation, Pid: w.Pid, Started: w.Started, Fate: w.Fate, Changed: w.Changed,
+			Worker: w.Worker.Descriptor(), Slot: w.Slot, Generation: w.Generation, Announced: w.Announced, Pid: w.Pid, Started: w.Started, Fate: w.Fate, Changed: w.Changed,
 		})
 	}
 	h.reloaded = &r.answer

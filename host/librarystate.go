@@ -17,7 +17,19 @@ func (h *host) saveLibraries() {
 	for _, l := range h.libraries {
 		known.Preloaded = append(known.Preloaded, l.describe())
 	}
+	for _, a := range h.machine.Announced() {
+		known.Announced = append(known.Announced, control.AnnouncedWorker{Number: a.Number, Worker: a.Worker.Descriptor()})
+	}
+	h.announced = len(known.Announced)
 	h.saveState(h.librariesFile(), known)
+}
+
+// noteRegistrations saves which new static workers are still to be registered. Who
+// does that may die, and another must not do it again.
+func (h *host) noteRegistrations() {
+	if len(h.machine.Announced()) != h.announced {
+		h.saveLibraries()
+	}
 }
 
 func (h *host) librariesFile() string { return filepath.Join(h.dir.path, control.LibrariesFileName) }

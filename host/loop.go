@@ -132,6 +132,7 @@ func (h *host) step(ev postmaster.Event) {
 			}
 		}
 	}
+	h.noteRegistrations()
 }
 
 // execute carries out a command, and returns the event that must follow it, or

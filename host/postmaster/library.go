@@ -49,6 +49,7 @@ type ReloadedWorker struct {
 	Worker     plugins.BackgroundWorker
 	Slot       int // -1: it is new
 	Generation uint64
+	Announced  uint64    // of a new one: see [Announced]
 	Pid        int       // that is being drained, or 0
 	Started    time.Time // when its last process was; zero: none was
 	Fate       ReloadFate
@@ -67,12 +68,28 @@ const (
 	FateKept    ReloadFate = "kept"    // it goes on with what it runs from: see keeps
 )
 
-// announcement is a new static worker. The postmaster takes no lock and so can't
-// take a slot; a child does that for it, and the registration is known again when
-// it comes.
+// Announced is a new static worker that has no slot yet. The postmaster takes no
+// lock and so can't take one; a child does that for it, and the registration is
+// known again when it comes.
+type Announced struct {
+	Number uint64 // no other announcement has it
+	Worker plugins.BackgroundWorker
+}
+
+// announcement is one, and the library that it is of.
 type announcement struct {
+	Announced
 	registrar string
-	def       plugins.BackgroundWorker
+}
+
+// Announced returns the new static workers that nobody has registered yet, in the
+// order in which they are to be.
+func (m *Machine) Announced() []Announced {
+	var all []Announced
+	for _, a := range m.announced {
+		all = append(all, a.Announced)
+	}
+	return all
 }
 
 func (ev LibraryReloadRequested) apply(m *Machine) {
@@ -127,6 +144,7 @@ func (ev LibraryReloaded) apply(m *Machine) {
 		m.emit(AnswerReload{Err: err})
 		return
 	}
+	m.backgroundWorkerStateChange(nil) // one that was announced before may have come
 	m.announced = slices.DeleteFunc(m.announced, func(a announcement) bool { return a.registrar == ev.Registrar })
 	next, fresh := m.pair(ev)
 	var told []ReloadedWorker
@@ -158,8 +176,9 @@ func (ev LibraryReloaded) apply(m *Machine) {
 		told = append(told, r)
 	}
 	for _, def := range fresh {
-		m.announced = append(m.announced, announcement{ev.Registrar, def})
-		told = append(told, ReloadedWorker{Worker: def, Slot: -1, Fate: FateNew})
+		m.lastAnnounced++
+		m.announced = append(m.announced, announcement{Announced{m.lastAnnounced, def}, ev.Registrar})
+		told = append(told, ReloadedWorker{Worker: def, Slot: -1, Announced: m.lastAnnounced, Fate: FateNew})
 	}
 	m.emit(AnswerReload{Workers: told})
 }
@@ -281,7 +300,7 @@ func (m *Machine) drained(w *worker, out outcome) bool {
 // announcedAs returns the new static worker that a registration is, and takes it
 // off the list.
 func (m *Machine) announcedAs(def plugins.BackgroundWorker) (announcement, bool) {
-	i := slices.IndexFunc(m.announced, func(a announcement) bool { return sameRegistration(asShared(a.def), asShared(def)) })
+	i := slices.IndexFunc(m.announced, func(a announcement) bool { return sameRegistration(asShared(a.Worker), asShared(def)) })
 	if i < 0 {
 		return announcement{}, false
 	}

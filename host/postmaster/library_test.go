@@ -232,6 +232,32 @@ func TestANewStaticWorkerIsKnownWhenItComes(t *testing.T) {
 	r.want("SIGTERM to 103", "SIGTERM to 105", "SIGTERM to 104", "answer: restart new (103) restart twin (105) restart twin (104) new twin")
 }
 
+// Whoever registers them may die halfway. Each announcement has a number, so that
+// nobody does again what was done.
+func TestAnAnnouncementStandsUntilItsWorkerComes(t *testing.T) {
+	r, _ := newLibraryRig(t)
+	show := func() (all string) {
+		for _, a := range r.m.Announced() {
+			all += fmt.Sprintf("%d %s;", a.Number, a.Worker.Name)
+		}
+		return all
+	}
+	r.reload(named("one"), named("two"))
+	if got := show(); got != "1 one;2 two;" {
+		t.Errorf("announced are %s", got)
+	}
+	r.register(named("one"))
+	if got := show(); got != "2 two;" {
+		t.Errorf("announced are %s", got)
+	}
+	r.slots.claim(named("two")) // of which nobody has told the postmaster yet
+	r.trace = nil
+	r.reload(named("one"), named("two"), named("three"))
+	if got := show(); got != "3 three;" {
+		t.Errorf("announced are %s", got)
+	}
+}
+
 func TestAReloadPairsNamesakesInTheirOrder(t *testing.T) {
 	one, two := named("twin", restart(1)), named("twin", restart(2))
 	r, pids := newLibraryRig(t, one, two)

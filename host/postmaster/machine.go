@@ -74,8 +74,9 @@ type Machine struct {
 	restartAfterCrash bool
 	fatal             bool // FatalError: a crash cycle is under way
 
-	reloading *child         // that runs the Init of a library again, or nil
-	announced []announcement // static workers that came with a reload, and have no slot yet
+	reloading     *child         // that runs the Init of a library again, or nil
+	announced     []announcement // static workers that came with a reload, and have no slot yet
+	lastAnnounced uint64
 
 	touched []*worker // whose reports this step has changed
 

@@ -142,8 +142,8 @@ func (m *Machine) register(slot int, gen uint64, def plugins.BackgroundWorker) {
 	m.logf(elog.Debug1, "registering background worker \"%s\"", def.Name)
 	w := &worker{def: def, slot: slot, gen: gen}
 	if a, ok := m.announcedAs(def); ok {
-		a.def.NotifyPid = def.NotifyPid
-		w.def, w.static, w.registrar = a.def, true, a.registrar
+		a.Worker.NotifyPid = def.NotifyPid
+		w.def, w.static, w.registrar = a.Worker, true, a.registrar
 	}
 	m.push(w)
 	if m.cfg.Slots.Pid(slot) != shmem.InvalidPid { // it was restored, and released, while it was being claimed

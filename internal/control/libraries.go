@@ -20,11 +20,12 @@ const LibrariesFileName = "libraries_exec_params"
 
 // Libraries is what a host knows of libraries.
 type Libraries struct {
-	Search     string    // dynamic_library_path
-	Libdir     string    // what $libdir stands for
-	CompiledIn []string  // the libraries that are part of the host
-	Preloaded  []Library // those of shared_preload_libraries
-	Reload     *Reload   // the last one, or nil
+	Search     string            // dynamic_library_path
+	Libdir     string            // what $libdir stands for
+	CompiledIn []string          // the libraries that are part of the host
+	Preloaded  []Library         // those of shared_preload_libraries
+	Reload     *Reload           // the last one, or nil
+	Announced  []AnnouncedWorker // the static workers that came with reloads and are not registered yet
 }
 
 // Library is one of shared_preload_libraries.
@@ -85,6 +86,7 @@ type ReloadedWorker struct {
 	Worker     shmem.Descriptor
 	Slot       int
 	Generation uint64
+	Announced  uint64 // the number of its announcement, if it is new
 	Pid        int
 	Started    time.Time
 	Fate       postmaster.ReloadFate

@@ -27,7 +27,6 @@ func (s *server) reloadLibrary(ctx context.Context, r Request) (*Reloaded, error
 		return nil, answer.Error
 	}
 	f := follower{server: s, answer: answer}
-	f.claim()
 	err = s.awaitProgress(ctx, func() bool {
 		f.look()
 		return f.complete()
@@ -106,54 +105,15 @@ func tooLong(ctx context.Context, what string) error {
 
 // follower follows the workers of a library that was loaded again.
 type follower struct {
-	server  *server
-	answer  *Reload
-	claimed map[int]plugins.Handle // of new workers, by index
-	refused map[int]error          // likewise
-	states  []WorkerOutcome        // as of the last look
+	server *server
+	answer *Reload
+	states []WorkerOutcome // as of the last look
 }
 
-// claim registers the new static workers, as soon as those that leave have made
-// room: the postmaster, which can't, knows them when it sees them.
-func (f *follower) claim() {
-	if f.claimed == nil {
-		f.claimed, f.refused = make(map[int]plugins.Handle), make(map[int]error)
-	}
-	for i, w := range f.answer.Workers {
-		_, done := f.claimed[i]
-		if w.Fate != postmaster.FateNew || done || f.refused[i] != nil {
-			continue
-		}
-		def := plugins.FromDescriptor(w.Worker)
-		def.NotifyPid = f.server.worker.Pid()
-		handle, err := f.server.worker.RegisterDynamicBackgroundWorker(def)
-		switch {
-		case err == nil:
-			f.claimed[i] = handle
-		case errors.Is(err, plugins.ErrNoSlot) && f.anyEnding():
-			return // for now
-		default:
-			f.refused[i] = err
-			f.server.worker.Logf(elog.Log, "background worker \"%s\" was not registered: %v", def.Name, err)
-		}
-	}
-}
-
-// anyEnding reports whether a worker is on its way out.
-func (f *follower) anyEnding() bool {
-	if f.states == nil {
-		f.look()
-	}
-	for _, w := range f.states {
-		if w.State == OutcomeEnding {
-			return true
-		}
-	}
-	return false
-}
-
-// look finds out where the workers stand.
+// look finds out where the workers stand, once those that are new are registered,
+// if they can be.
 func (f *follower) look() {
+	f.server.claims.advance()
 	type place struct {
 		slot       int
 		generation uint64
@@ -163,29 +123,25 @@ func (f *follower) look() {
 	for _, row := range f.server.worker.BackgroundWorkers() {
 		rows[place{row.Slot, row.Generation}], byHandle[row.Handle] = row, row
 	}
-	first := f.states == nil
 	f.states = make([]WorkerOutcome, len(f.answer.Workers))
 	for i, w := range f.answer.Workers {
 		row, registered := rows[place{w.Slot, w.Generation}]
 		if w.Fate == postmaster.FateNew {
-			row, registered = byHandle[f.claimed[i]]
+			claim, _, _ := f.server.claims.of(w.Announced)
+			row, registered = byHandle[claim.handle]
 		}
 		o := WorkerOutcome{Name: w.Worker.Name, WasPid: w.Pid, Pid: row.Pid, Changed: w.Changed}
-		o.State, o.Reason = f.outcome(i, row, registered)
+		o.State, o.Reason = f.outcome(&w, row, registered)
 		f.states[i] = o
-	}
-	if !first {
-		f.claim()
 	}
 }
 
 // outcome says where a worker stands, and why it does not run.
-func (f *follower) outcome(i int, row plugins.WorkerInfo, registered bool) (Outcome, string) {
-	w := f.answer.Workers[i]
+func (f *follower) outcome(w *ReloadedWorker, row plugins.WorkerInfo, registered bool) (Outcome, string) {
 	begun := !row.Started.IsZero() && row.Started.UnixMicro() != w.Started.UnixMicro()
 	switch {
 	case w.Fate == postmaster.FateNew:
-		return f.outcomeOfNew(i, row, registered)
+		return f.outcomeOfNew(w, row, registered)
 	case w.Fate == postmaster.FateGone && registered:
 		return OutcomeEnding, ""
 	case w.Fate == postmaster.FateGone:
@@ -220,17 +176,21 @@ func (f *follower) outcomeOfWaiting(row plugins.WorkerInfo, begun bool) (Outcome
 	return OutcomeDraining, ""
 }
 
-func (f *follower) outcomeOfNew(i int, row plugins.WorkerInfo, registered bool) (Outcome, string) {
-	_, claimed := f.claimed[i]
+func (f *follower) outcomeOfNew(w *ReloadedWorker, row plugins.WorkerInfo, registered bool) (Outcome, string) {
+	claim, revoked, made := f.server.claims.of(w.Announced)
 	switch {
-	case f.refused[i] != nil:
-		return OutcomeRefused, f.refused[i].Error()
-	case !claimed:
+	case revoked:
+		return OutcomeGone, "" // a later reload did away with it
+	case !made:
 		return OutcomeDraining, ""
+	case claim.err != nil:
+		return OutcomeRefused, claim.err.Error()
 	case !registered:
 		return OutcomeDone, ""
 	case row.Pid != 0:
 		return OutcomeNew, ""
+	case !claim.noticed(row):
+		return OutcomeDraining, ""
 	}
 	state, reason := f.outcomeOfWaiting(row, !row.Started.IsZero())
 	return state, reason

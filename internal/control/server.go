@@ -56,7 +56,7 @@ func serve(ctx context.Context, w process) error {
 	if err != nil {
 		return err
 	}
-	s := &server{worker: w, look: make(chan struct{}, maxLookers), reload: make(chan struct{}, 1), news: make(chan struct{})}
+	s := &server{worker: w, look: make(chan struct{}, maxLookers), reload: make(chan struct{}, 1), news: make(chan struct{}), claims: newClaims(w)}
 	ctx, cancel := context.WithCancel(ctx)
 	var connections sync.WaitGroup
 	defer connections.Wait()
@@ -65,6 +65,7 @@ func serve(ctx context.Context, w process) error {
 	defer stop()
 	defer listener.Close()
 	connections.Go(func() { s.accept(ctx, listener, &connections) })
+	connections.Go(func() { s.claims.run(ctx, s.nextNews) })
 	return s.watchLatch(ctx)
 }
 
@@ -97,6 +98,7 @@ type server struct {
 	worker process
 	look   chan struct{} // holds one for each ps or why that is being answered
 	reload chan struct{} // holds one while the postmaster loads a library again
+	claims *claims
 
 	mu   sync.Mutex
 	news chan struct{} // closed and replaced when a worker that was launched here has started or ended
