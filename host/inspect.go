@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/pgexthost/pgexthost/internal/limits"
 	"github.com/pgexthost/pgexthost/internal/settings"
+	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
@@ -77,8 +79,8 @@ func (i *Inspection) checkLimits(h *host) {
 	}
 	find := newResolver()
 	for _, l := range table {
-		if l.Library == limits.Others {
-			continue
+		if l.Library == limits.Others || slices.Contains(plugins.Libraries(), l.Library) {
+			continue // "$libdir/NAME" finds those, wherever others are looked for
 		}
 		if found := find.resolve(*h.request(l.Library)); found.Error != nil && found.Error.Code == elog.UndefinedFile {
 			i.Problems = append(i.Problems, elog.New(elog.Warning, elog.UndefinedFile, "library \"%s\" of \"%s\" was not found", l.Library, settings.LibraryLimits).

@@ -35,6 +35,8 @@ func TestConfigCheckTellsWrongLimits(t *testing.T) {
 	}
 	dir := configured(t, "", "library_limits = 'worker_spi: files=100; *: nice=1'", "shared_preload_libraries = worker_spi")
 	pgexthost(t, "config", "check", "-D", dir).want(t, 0, "valid", "")
+	dir = configured(t, "", "library_limits = 'worker_spi: files=100'", "dynamic_library_path = '/nowhere'") // $libdir/worker_spi is there all the same
+	pgexthost(t, "config", "check", "-D", dir).want(t, 0, "valid", "")
 }
 
 func TestConfigShowNoticesThatNobodyGotItsAnswer(t *testing.T) {

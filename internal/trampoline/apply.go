@@ -87,7 +87,7 @@ func (o *Order) setLimit(resource int, name string, n uint64, shown string) *elo
 	var now unix.Rlimit
 	err := unix.Getrlimit(resource, &now)
 	if err == nil {
-		n = min(n, now.Max)
+		n = min(n, now.Cur) // of files, the Go runtime has made that the maximum
 		err = unix.Setrlimit(resource, &unix.Rlimit{Cur: n, Max: n})
 	}
 	if err != nil {

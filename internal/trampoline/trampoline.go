@@ -76,12 +76,21 @@ const patience = 10 * time.Second
 
 // execute returns only if it fails.
 func execute(program string, env []string) error {
-	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+	for began := time.Now(); ; pause() {
 		err := syscall.Exec(program, os.Args, env) //nolint:gosec // what the host has found under a library's name
 		mayPass := errors.Is(err, unix.ETXTBSY) || errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOMEM)
 		if !mayPass || time.Since(began) > patience {
 			return err
 		}
+	}
+}
+
+// pause waits a little. It ends the process if the host dies meanwhile: the
+// kernel's signal waits for the program, but nobody waits for that any more.
+func pause() {
+	lifeline := []unix.PollFd{{Fd: handshake.FDLifeline, Events: unix.POLLIN}}
+	if n, err := unix.Poll(lifeline, 50); n > 0 && err == nil { // milliseconds
+		os.Exit(1)
 	}
 }
 

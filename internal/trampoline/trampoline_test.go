@@ -91,6 +91,15 @@ func TestALimitIsNeverRaised(t *testing.T) {
 	if want := strconv.FormatUint(min(now.Max, 1048576), 10); strings.TrimSpace(string(out)) != want {
 		t.Errorf("got %s, want %s", out, want)
 	}
+	own, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd = prepare(t, "/bin/sh", "memory=1GB")
+	cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", `ulimit -Sd 400000; exec "$0" -c "ulimit -Sd"`, own}
+	if out, err := cmd.Output(); err != nil || strings.TrimSpace(string(out)) != "400000" {
+		t.Errorf("got %s, %v", out, err)
+	}
 }
 
 // The host learns why the program does not run.
@@ -150,6 +159,7 @@ func TestAProgramThatIsBeingWrittenIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := prepare(t, program, "nice=1", "title")
+	withLifeline(t, cmd)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -162,6 +172,42 @@ func TestAProgramThatIsBeingWrittenIsWaitedFor(t *testing.T) {
 	}
 }
 
+// Nobody waits for it any more when the host dies.
+func TestATrampolineThatWaitsEndsWithItsHost(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "program")
+	writer, err := os.OpenFile(program, os.O_CREATE|os.O_WRONLY, 0o700)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	var said strings.Builder
+	cmd := prepare(t, program, "nice=1", "title")
+	cmd.Stderr = &said
+	host := withLifeline(t, cmd)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	awaitNap(t, cmd.Process.Pid)
+	if err := host.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 1 || said.Len() > 0 { // which it would say at the end of its patience
+		t.Errorf("it ended with %v, and has said %s", err, said.String())
+	}
+}
+
+// withLifeline gives a command the lifeline of a host, and returns the host's end.
+func withLifeline(t *testing.T, cmd *exec.Cmd) *os.File {
+	t.Helper()
+	alive, host, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = alive.Close(), host.Close() })
+	cmd.ExtraFiles = []*os.File{alive, alive} // 3 and 4
+	return host
+}
+
 // awaitNap waits until the main thread of a process sleeps in the kernel.
 func awaitNap(t *testing.T, pid int) {
 	t.Helper()
@@ -171,6 +217,9 @@ func awaitNap(t *testing.T, pid int) {
 		stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 		if err != nil {
 			t.Fatal(err)
+		}
+		if strings.Contains(string(stat), ") Z ") {
+			t.Fatal("it has ended")
 		}
 		if strings.Contains(string(stat), ") S ") {
 			return
