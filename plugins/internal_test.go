@@ -45,7 +45,8 @@ func register(t *testing.T, l Library) {
 }
 
 func TestFunctionLookupErrorsOfSPEC12(t *testing.T) {
-	register(t, Library{Name: "lib", Functions: Functions{"f": nil, "g": nil}, ManualSignals: []string{"g"}})
+	some := func(context.Context, *Worker) error { return nil }
+	register(t, Library{Name: "lib", Functions: Functions{"f": some, "g": some, "none": nil}, ManualSignals: []string{"g"}})
 	l, _ := testLoader(t, nil)
 	for _, tt := range []struct {
 		library, function string
@@ -54,6 +55,7 @@ func TestFunctionLookupErrorsOfSPEC12(t *testing.T) {
 	}{
 		{"postgres", "nope", elog.InternalError, `internal function "nope" not found`},
 		{"lib", "nope", elog.UndefinedFunction, `could not find function "nope" in file "lib"`},
+		{"lib", "none", elog.UndefinedFunction, `could not find function "none" in file "lib"`},
 	} {
 		_, err := l.lookupFunction(tt.library, tt.function)
 		if elog.CodeOf(err) != tt.code || err.Error() != tt.want {

@@ -32,7 +32,8 @@ type Library struct {
 	// library: in the preload child, where registrations count, and in every
 	// worker, where they don't. An error from it stops the process.
 	Init func(p *Init) error
-	// Functions are the entry points for workers.
+	// Functions are the entry points for workers. One that is nil counts as
+	// missing.
 	Functions Functions
 	// ManualSignals names the functions that shall start with signals blocked,
 	// and call Worker.UnblockSignals themselves once their handlers are set.
@@ -55,11 +56,10 @@ func Register(l Library) {
 	registry.Lock()
 	defer registry.Unlock()
 	_, taken := registry.libraries[l.Name]
+	problem := l.misnamed()
 	switch {
-	case l.Name == "":
-		panic("plugins: a library needs a name")
-	case l.Name == InternalLibrary:
-		panic(`plugins: the library name "postgres" is reserved for internal entry points`)
+	case problem != "":
+		panic("plugins: " + problem)
 	case taken:
 		panic(fmt.Sprintf("plugins: library %q is registered twice", l.Name))
 	}
@@ -67,6 +67,23 @@ func Register(l Library) {
 		registry.libraries = make(map[string]Library)
 	}
 	registry.libraries[l.Name] = l
+}
+
+// misnamed says why a library can't have the name it has, or nothing.
+func (l Library) misnamed() string {
+	switch l.Name {
+	case "":
+		return "a library needs a name"
+	case InternalLibrary:
+		return `the library name "postgres" is reserved for internal entry points`
+	}
+	return ""
+}
+
+// functionNames returns the names of the functions that workers can start in.
+func (l Library) functionNames() []string {
+	names := slices.Sorted(maps.Keys(l.Functions))
+	return slices.DeleteFunc(names, func(name string) bool { return l.Functions[name] == nil })
 }
 
 // RegisterAuxiliary makes the main function of an auxiliary process known to

@@ -37,8 +37,8 @@ func (l *loader) lookupFunction(library, function string) (entryPoint, error) {
 	if err != nil {
 		return entryPoint{}, err
 	}
-	main, ok := lib.Functions[function]
-	if !ok {
+	main := lib.Functions[function]
+	if main == nil {
 		return entryPoint{}, elog.New(elog.Error, elog.UndefinedFunction, "could not find function \"%s\" in file \"%s\"", function, library)
 	}
 	e := entryPoint{library: lib, main: main}

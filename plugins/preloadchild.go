@@ -2,8 +2,6 @@ package plugins
 
 import (
 	"errors"
-	"maps"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -88,7 +86,7 @@ func (r *registrations) result() handshake.PreloadResult {
 // in.
 func describeLibrary(result *handshake.PreloadResult, loaded map[string]Library) {
 	for _, lib := range loaded {
-		result.Library, result.Functions = lib.Name, slices.Sorted(maps.Keys(lib.Functions))
+		result.Library, result.Functions = lib.Name, lib.functionNames()
 	}
 }
 

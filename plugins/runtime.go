@@ -157,11 +157,13 @@ func (r recovered) Unwrap() error {
 }
 
 // panicValue returns what main has panicked with to make supervise return err, or
-// nil.
+// nil. Only supervise's own error is looked into: main's may be unusable.
 func panicValue(err error) any {
-	var data *elog.ErrorData
-	var r recovered
-	if errors.As(err, &data) && errors.As(data.Cause, &r) {
+	data, ok := err.(*elog.ErrorData) //nolint:errorlint // see above
+	if !ok || data == nil {
+		return nil
+	}
+	if r, ok := data.Cause.(recovered); ok { //nolint:errorlint // see above
 		return r.value
 	}
 	return nil

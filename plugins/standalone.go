@@ -2,7 +2,6 @@ package plugins
 
 import (
 	"io"
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -138,7 +137,7 @@ func (s *solo) prepare(w BackgroundWorker, function string) (entryPoint, error) 
 	entry, err := l.lookupFunction(s.library.Name, function)
 	if err != nil {
 		hint := "The library has no functions."
-		if names := slices.Sorted(maps.Keys(s.library.Functions)); len(names) > 0 {
+		if names := s.library.functionNames(); len(names) > 0 {
 			hint = "Its functions: " + strings.Join(names, ", ") + "."
 		}
 		return entry, elog.AsErrorData(err, elog.Error).WithHint("%s", hint)
@@ -233,7 +232,11 @@ func (s *solo) Undefined(name string) bool {
 
 // startForTest is standalone.Start.
 func startForTest(c standalone.Config) (standalone.Process, error) {
-	s, err := newSolo(c.Library.(Library), c.Log, c.Conf, guc.Item{Name: settings.LogDestination, Value: "jsonlog"})
+	l := c.Library.(Library)
+	if problem := l.misnamed(); problem != "" { // Register would panic
+		return nil, elog.New(elog.Error, elog.InvalidName, "%s", problem)
+	}
+	s, err := newSolo(l, c.Log, c.Conf, guc.Item{Name: settings.LogDestination, Value: "jsonlog"})
 	if err != nil {
 		return nil, err
 	}

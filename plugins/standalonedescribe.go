@@ -3,7 +3,6 @@ package plugins
 import (
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -55,7 +54,7 @@ func indent(text string) string { return strings.ReplaceAll(strings.TrimSpace(te
 
 func (b byHand) describeFunctions() {
 	fmt.Fprintf(b.stdout, "\nFunctions:\n")
-	for _, name := range slices.Sorted(maps.Keys(b.library.Functions)) {
+	for _, name := range b.library.functionNames() {
 		if slices.Contains(b.library.ManualSignals, name) {
 			name += "   (starts with signals blocked)"
 		}
@@ -136,7 +135,7 @@ func (b byHand) describeUse(workers []BackgroundWorker) {
 	function := "FUNCTION"
 	if len(workers) > 0 {
 		function = workers[0].FunctionName
-	} else if names := slices.Sorted(maps.Keys(b.library.Functions)); len(names) > 0 {
+	} else if names := b.library.functionNames(); len(names) > 0 {
 		function = names[0]
 	}
 	fmt.Fprintf(b.stdout, `

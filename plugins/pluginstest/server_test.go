@@ -200,7 +200,7 @@ func TestSetIsAReload(t *testing.T) {
 	w := pluginstest.Start(t, kit(), "greet", pluginstest.Options{Settings: map[string]string{"log_min_messages": "log", "kit.greeting": "hello"}})
 	w.AwaitLog(t, "kit greeter says hello 5")
 	w.AwaitWait(t)
-	w.Set(t, "kit.greeting", "good night")
+	w.Set(t, "KIT.Greeting", "good night")
 	w.AwaitWait(t)
 	if r := w.Log()[len(w.Log())-1]; r.Message != "kit greeter says good night 5 " {
 		t.Errorf("got %v", r)

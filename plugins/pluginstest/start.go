@@ -3,6 +3,7 @@ package pluginstest
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -75,14 +76,19 @@ func newConfiguration(o Options) *configuration {
 	if o.Server != nil {
 		c.values[settings.ServerConninfo] = o.Server.Conninfo()
 	}
-	maps.Copy(c.values, o.Settings)
+	for name, value := range o.Settings {
+		c.set(name, value)
+	}
 	return c
 }
+
+// set replaces the value of a setting. As in a file, its name is the same in any
+// case.
 
 func (c *configuration) set(name, value string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.values[name] = value
+	c.values[strings.ToLower(name)] = value
 }
 
 // read returns what reading the file would.

@@ -32,6 +32,7 @@ func TestAWorkerEndsAsUnderAHost(t *testing.T) {
 		"report":       {func(context.Context, *plugins.Worker) error { return refusal }, 1, "42501", nil, "ERROR:  permission denied (SQLSTATE 42501)\nHINT:  Ask somebody."},
 		"panic":        {func(context.Context, *plugins.Worker) error { panic("help") }, 1, "XX000", "help", "ERROR:  panic: help (SQLSTATE XX000)\nDETAIL:  goroutine"},
 		"error thrown": {func(context.Context, *plugins.Worker) error { panic(refusal) }, 1, "42501", refusal, "ERROR:  panic: permission denied (SQLSTATE 42501)"},
+		"nil report":   {func(context.Context, *plugins.Worker) error { var none *elog.ErrorData; return none }, 1, "XX000", nil, "returned an unusable error"},
 		"Goexit":       {func(context.Context, *plugins.Worker) error { runtime.Goexit(); return nil }, 1, "XX000", nil, "runtime.Goexit"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -260,7 +261,13 @@ func TestMistakesOfAnAuthorFailHisTest(t *testing.T) {
 		return pluginstest.Start(t, idle, "main", o)
 	}
 	for want, test := range map[string]func(t testing.TB){
-		"HINT:  Its functions: main.": func(t testing.TB) { pluginstest.Start(t, idle, "man", pluginstest.Options{}) },
+		"HINT:  Its functions: main.":                       func(t testing.TB) { pluginstest.Start(t, idle, "man", pluginstest.Options{}) },
+		"could not find function \"main\" in file \"mine\"": func(t testing.TB) { pluginstest.Start(t, of(nil), "main", pluginstest.Options{}) },
+		"HINT:  The library has no functions.":              func(t testing.TB) { pluginstest.Start(t, of(nil), "main", pluginstest.Options{}) },
+		"a library needs a name":                            func(t testing.TB) { pluginstest.Start(t, plugins.Library{}, "main", pluginstest.Options{}) },
+		"the library name \"postgres\" is reserved": func(t testing.TB) {
+			pluginstest.Start(t, plugins.Library{Name: plugins.InternalLibrary}, "ParallelWorkerMain", pluginstest.Options{})
+		},
 		"neither the host nor the library has a setting \"mine.nap\"": func(t testing.TB) {
 			start(t, pluginstest.Options{Settings: map[string]string{"mine.nap": "1"}})
 		},
