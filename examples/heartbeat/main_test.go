@@ -5,15 +5,10 @@ import (
 	"context"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sys/unix"
 
-	"github.com/pgexthost/pgexthost/connect/servermonitor"
-	"github.com/pgexthost/pgexthost/host"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/pluginstest"
 )
@@ -66,36 +61,13 @@ func TestAHeartbeatAMinute(t *testing.T) {
 func TestAHostRunsTheWorkerOfTheProgram(t *testing.T) {
 	db := pluginstest.Server(t).NewDatabase(t)
 	conn := db.Connect(t)
-	temp := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", filepath.Join(temp, "lib", "heartbeat"), ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	dir := filepath.Join(temp, "host")
-	if err := host.Init(dir, db.Conninfo()); err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "HEARTBEAT_DATA="+dir, "HEARTBEAT_LIB="+filepath.Join(temp, "lib"))
-	cmd.Stderr = &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	tick, limit := time.NewTicker(10*time.Millisecond), time.After(time.Minute)
-	defer tick.Stop()
-	for beating := false; !beating; {
-		select {
-		case <-tick.C:
-			beating = count(t, conn) > 0
-		case <-limit:
-			t.Error("it does not beat")
-			beating = true
-		}
-	}
-	_ = cmd.Process.Signal(unix.SIGINT)
-	if err := cmd.Wait(); err != nil || t.Failed() {
-		t.Errorf("%v; log:\n%s", err, &log)
-	}
+	h := pluginstest.StartHost(t, pluginstest.HostOptions{Server: db, Command: func(dir string) *exec.Cmd {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], dir)
+		cmd.Env = append(os.Environ(), "HEARTBEAT_AS_PROGRAM=1")
+		return cmd
+	}})
+	pluginstest.Await(t, "a heartbeat", func() bool { return count(t, conn) > 0 })
+	h.Stop(t)
 }
 
 // count returns the number of beats, which is 0 as long as there is no table.

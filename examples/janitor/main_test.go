@@ -1,20 +1,14 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sys/unix"
 
-	"github.com/pgexthost/pgexthost/host"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/pluginstest"
 )
@@ -76,33 +70,13 @@ func TestTheJanitorRemovesWhatHasExpiredAndNothingElse(t *testing.T) {
 }
 
 func TestTheProgramIsAHostOfTheJanitor(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	db, _ := sessions(t)
-	dir := filepath.Join(t.TempDir(), "host")
-	if err := host.Init(dir, db.Conninfo()); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(ctx, os.Args[0], dir, "janitor.naptime=1s")
-	cmd.Env = append(os.Environ(), "JANITOR_AS_PROGRAM=1")
-	log, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var lines strings.Builder
-	for log := bufio.NewScanner(log); log.Scan(); {
-		lines.WriteString(log.Text() + "\n")
-		if strings.HasSuffix(log.Text(), "LOG:  janitor: removed 2 sessions") {
-			_ = cmd.Process.Signal(unix.SIGINT)
-		}
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("%v; log:\n%s", err, &lines)
-	}
-	if !strings.Contains(lines.String(), "FATAL:  terminating background worker \"janitor\" due to administrator command\n") {
-		t.Errorf("SIGTERM did not end the worker; log:\n%s", &lines)
-	}
+	h := pluginstest.StartHost(t, pluginstest.HostOptions{Server: db, Command: func(dir string) *exec.Cmd {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], dir, "janitor.naptime=1s")
+		cmd.Env = append(os.Environ(), "JANITOR_AS_PROGRAM=1")
+		return cmd
+	}})
+	h.AwaitLog(t, "LOG:  janitor: removed 2 sessions")
+	h.Stop(t)
+	h.AwaitLog(t, "FATAL:  terminating background worker \"janitor\" due to administrator command")
 }

@@ -39,6 +39,7 @@ func crashWorld(d *database, rest bool) {
 // comes out if nobody is stopped.
 func TestAWorkerStoppedBeforeAnyStatementIsResumed(t *testing.T) {
 	d := newDatabase(t)
+	d.role("crash_owner", "")
 	d.exec("GRANT CREATE ON SCHEMA public TO crash_owner")
 	for _, tt := range []struct {
 		name, policy string

@@ -207,6 +207,8 @@ func TestPartitionsMadeByHandAreWorkedAround(t *testing.T) {
 
 func TestAPartitionIsLikeItsParent(t *testing.T) {
 	d := newDatabase(t)
+	d.role(`"Own Er"`, "")
+	d.role("reader", "")
 	d.exec(`CREATE SCHEMA "My Schema" AUTHORIZATION "Own Er"; GRANT USAGE ON SCHEMA "My Schema" TO reader`)
 	d.exec(`SET ROLE "Own Er"; CREATE TABLE "My Schema".ref (id int PRIMARY KEY);
 		CREATE TABLE "My Schema"."Ta""ble" ("At T" timestamptz NOT NULL DEFAULT '2026-11-21', id int REFERENCES "My Schema".ref, dropped int, twice int GENERATED ALWAYS AS (id * 2) STORED,

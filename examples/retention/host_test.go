@@ -1,43 +1,23 @@
 package main
 
 import (
-	"bufio"
-	"context"
-	"fmt"
+	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/pgexthost/pgexthost/connect/servermonitor"
-	"github.com/pgexthost/pgexthost/host"
-	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/pluginstest"
 )
 
-// asHost makes the test binary a host with the library compiled in; its value is
-// the host's directory.
-const asHost = "RETENTION_AS_HOST"
-
-func beHost() {
-	s := settings{before: dieNow}
-	plugins.Register(s.library())
-	servermonitor.Register()
-	if plugins.IsChild() {
-		plugins.RunChild()
-	}
-	os.Exit(host.Run(context.Background(), host.Options{
-		DataDir:  os.Getenv(asHost),
-		Settings: append([]string{"shared_preload_libraries=retention"}, os.Args[1:]...),
-	}))
-}
-
 // killFile, in the host's directory, holds the number of the statement before
-// which the next worker kills itself, and lastKill the last such number.
+// which the next worker kills itself, and lastKill the last such number. As long as
+// the file has a greater one, workers wait.
 const (
 	killFile = "kill-before"
 	lastKill = 40
@@ -45,83 +25,36 @@ const (
 
 var reached int
 
+// dieNow is what the workers of the tests do before each statement.
 func dieNow(string) error {
 	reached++
-	text, err := os.ReadFile(killFile)
-	if err != nil {
-		return nil
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		text, err := os.ReadFile(killFile)
+		if err != nil {
+			return nil
+		}
+		n, _ := strconv.Atoi(string(text))
+		switch {
+		case n == reached && n <= lastKill:
+			if err := os.WriteFile(killFile, []byte(strconv.Itoa(n+1)), 0o600); err != nil {
+				return err
+			}
+			return unix.Kill(os.Getpid(), unix.SIGKILL)
+		case n <= lastKill:
+			return nil
+		}
+		<-tick.C
 	}
-	if n, _ := strconv.Atoi(string(text)); n == reached && n <= lastKill {
-		if err := os.WriteFile(killFile, []byte(strconv.Itoa(n+1)), 0o600); err != nil {
-			return err
-		}
-		return unix.Kill(os.Getpid(), unix.SIGKILL)
-	}
-	return nil
 }
 
-// runningHost is a host with a directory of its own.
-type runningHost struct {
-	*testing.T
-	dir string
-	cmd *exec.Cmd
-
-	mu    sync.Mutex
-	lines strings.Builder
-	ended chan struct{} // closed when the log is
-}
-
-func newHostDir(t *testing.T) string {
-	t.Helper()
-	parent, err := os.MkdirTemp("", "rt") // t.TempDir is too long for a socket
-	check(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(parent) })
-	dir := filepath.Join(parent, "h")
-	check(t, host.Init(dir, server.ConnInfo()))
-	return dir
-}
-
-func (d *database) startHost(dir string, settings ...string) *runningHost {
+// startHost starts a host whose worker looks after the database.
+func (d *database) startHost(settings map[string]string) *pluginstest.Host {
 	d.Helper()
-	h := &runningHost{T: d.T, dir: dir, ended: make(chan struct{})}
-	h.cmd = exec.Command(os.Args[0], append([]string{"retention.database=" + d.name, "retention.naptime=1s"}, settings...)...)
-	h.cmd.Env = append(os.Environ(), asHost+"="+dir)
-	log, err := h.cmd.StderrPipe()
-	check(d, err)
-	check(d, h.cmd.Start())
-	go func() {
-		defer close(h.ended)
-		for s := bufio.NewScanner(log); s.Scan(); {
-			h.mu.Lock()
-			h.lines.WriteString(s.Text() + "\n")
-			h.mu.Unlock()
-		}
-	}()
-	d.Cleanup(func() { h.end(unix.SIGKILL) })
-	return h
-}
-
-func (h *runningHost) log() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.lines.String()
-}
-
-// end ends the host by a signal. It returns nil after a clean shutdown.
-func (h *runningHost) end(sig unix.Signal) error {
-	_ = h.cmd.Process.Signal(sig)
-	<-h.ended // the workers have it, too
-	return h.cmd.Wait()
-}
-
-func (d *database) awaitLog(h *runningHost, text string) {
-	d.Helper()
-	defer func() {
-		if d.Failed() {
-			d.Log(h.log())
-		}
-	}()
-	d.await(fmt.Sprintf("%q in the log", text), func() bool { return strings.Contains(h.log(), text) })
+	all := map[string]string{"retention.database": d.name, "retention.naptime": "1s"}
+	maps.Copy(all, settings)
+	return pluginstest.StartHost(d, pluginstest.HostOptions{Server: d.db, Settings: all})
 }
 
 // daily makes a table with the partitions of the last days.
@@ -141,24 +74,27 @@ const wellKept = `SELECT 'yes' WHERE
 
 const dailyPolicy = "every => '1 day', premake => 3, keep => '2 days', on_expiry => 'drop'"
 
+const atWork = "retention: looking after the tables of database"
+
 func TestAWorkerThatIsKilledFortyTimesDoesItsWork(t *testing.T) {
 	d := newDatabase(t)
 	daily(d, 100)                         // more than it gets done between the kills
 	d.leader("").conn.HangUp(t.Context()) // for the schema
 	d.policy("p", dailyPolicy)
-	dir := newHostDir(t)
-	check(t, os.WriteFile(filepath.Join(dir, killFile), []byte("1"), 0o600))
-	h := d.startHost(dir, "retention.batch=1")
-	d.await("forty kills", func() bool {
-		text, err := os.ReadFile(filepath.Join(dir, killFile))
-		return err == nil && string(text) == strconv.Itoa(lastKill+1)
-	})
-	d.want("1", "SELECT least(count(*), 1)::text FROM pg_inherits, retention.policy WHERE inhparent = parent AND inhrelid::regclass::text < to_char(current_date - 2, '\"p_p\"YYYY_MM_DD')")
-	d.await("the work to be done", func() bool { return d.text(wellKept) == "yes" })
-	if err := h.end(unix.SIGINT); err != nil {
-		t.Errorf("%v; log:\n%s", err, h.log())
+	h := d.startHost(map[string]string{"retention.batch": "1", "shared_preload_libraries": ""})
+	h.Stop(t)
+	file := filepath.Join(h.Dir(), killFile)
+	check(t, os.WriteFile(file, []byte("1"), 0o600))
+	h.Set(t, "shared_preload_libraries", "retention")
+	h.Start(t)
+	for n := 1; n <= lastKill; n++ {
+		h.AwaitLogs(t, "was terminated by signal 9", n)
 	}
-	if n := strings.Count(h.log(), "was terminated by signal 9"); n != lastKill {
+	d.want("1", "SELECT least(count(*), 1)::text FROM pg_inherits, retention.policy WHERE inhparent = parent AND inhrelid::regclass::text < to_char(current_date - 2, '\"p_p\"YYYY_MM_DD')")
+	check(t, os.Remove(file))
+	d.await("the work to be done", func() bool { return d.text(wellKept) == "yes" })
+	h.Stop(t)
+	if n := len(h.AwaitLogs(t, "was terminated by signal 9", lastKill)); n != lastKill {
 		t.Errorf("%d workers were killed", n)
 	}
 	d.want("yes", "SELECT 'yes' WHERE (SELECT array_agg(p.at) FROM p) = (SELECT array_agg(at) FROM p WHERE at >= current_date - 2)")
@@ -167,44 +103,34 @@ func TestAWorkerThatIsKilledFortyTimesDoesItsWork(t *testing.T) {
 func TestOfTwoHostsOneWorksAndTheOtherTakesOver(t *testing.T) {
 	d := newDatabase(t)
 	daily(d, 10)
-	first := d.startHost(newHostDir(t))
-	d.awaitLog(first, "retention: looking after the tables of database")
-	second := d.startHost(newHostDir(t))
+	first := d.startHost(nil)
+	first.AwaitLog(t, atWork)
+	second := d.startHost(nil)
 	d.await("the second to stand by", func() bool {
 		return d.text("SELECT 'yes' FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'retention %' AND query LIKE '%pg_try_advisory_lock%'", d.name) != ""
 	})
 	d.policy("p", dailyPolicy)
 	d.await("the work to be done", func() bool { return d.text(wellKept) == "yes" })
-	if strings.Contains(second.log(), "looking after") {
+	if slices.ContainsFunc(second.Log(), func(r pluginstest.Record) bool { return strings.Contains(r.Message, atWork) }) {
 		t.Error("both work")
 	}
-	_ = first.end(unix.SIGKILL)
-	d.awaitLog(second, "retention: looking after the tables of database")
+	first.Kill(t)
+	second.AwaitLog(t, atWork)
 	d.exec("CREATE TABLE q (at date NOT NULL) PARTITION BY RANGE (at)")
 	d.policy("q", "every => '1 day', premake => 0")
 	d.await("the work to be done", func() bool { return strings.Contains(d.partitions("q"), "q_p") })
-	if err := second.end(unix.SIGINT); err != nil {
-		t.Errorf("%v; log:\n%s", err, second.log())
-	}
+	second.Stop(t)
 }
 
 func TestAReloadChangesSettings(t *testing.T) {
 	d := newDatabase(t)
 	daily(d, 10)
-	dir := newHostDir(t)
-	conf := filepath.Join(dir, "pgexthost.conf")
-	text, err := os.ReadFile(conf)
-	check(t, err)
-	check(t, os.WriteFile(conf, append(text, "\nretention.dry_run = on\n"...), 0o600))
-	h := d.startHost(dir)
-	d.awaitLog(h, "retention: looking after the tables of database")
+	h := d.startHost(map[string]string{"retention.dry_run": "on"})
+	h.AwaitLog(t, atWork)
 	d.policy("p", dailyPolicy)
-	d.awaitLog(h, "retention: dry run: would retire partition")
+	h.AwaitLog(t, "retention: dry run: would retire partition")
 	d.want("10", "SELECT count(*)::text FROM pg_inherits WHERE inhparent = 'p'::regclass")
-	check(t, os.WriteFile(conf, append(text, "\nretention.dry_run = off\n"...), 0o600))
-	check(t, h.cmd.Process.Signal(unix.SIGHUP))
+	h.Set(t, "retention.dry_run", "off")
 	d.await("the work to be done", func() bool { return d.text(wellKept) == "yes" })
-	if err := h.end(unix.SIGINT); err != nil {
-		t.Errorf("%v; log:\n%s", err, h.log())
-	}
+	h.Stop(t)
 }

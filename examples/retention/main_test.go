@@ -5,56 +5,20 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgexthost/pgexthost/connect"
-	"github.com/pgexthost/pgexthost/internal/localpg"
-	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/plugins/pluginstest"
 )
 
-var server *localpg.Server
-
 func TestMain(m *testing.M) {
-	if plugins.IsChild() || os.Getenv(asHost) != "" {
-		beHost()
-	}
-	os.Exit(runTests(m))
+	s := settings{before: dieNow}
+	os.Exit(pluginstest.Main(m, s.library()))
 }
-
-func runTests(m *testing.M) int {
-	var err error
-	if server, err = localpg.Start(context.Background(), localpg.Options{Settings: []string{"max_connections=50"}}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = server.Stop(context.Background()) }()
-	if err := createRoles(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
-}
-
-// createRoles makes those of all tests: they belong to no database, and so would
-// be there already when a test is run again.
-func createRoles() error {
-	conn, err := pgx.Connect(context.Background(), server.ConnInfo())
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.Background())
-	_, err = conn.Exec(context.Background(), `CREATE ROLE crash_owner; CREATE ROLE "Own Er"; CREATE ROLE reader;
-		CREATE ROLE keeper LOGIN; CREATE ROLE team; CREATE ROLE stranger; GRANT team TO keeper; CREATE ROLE lesser`)
-	return err
-}
-
-// patience is how long a test waits for what must happen, on a busy machine.
-const patience = 2 * time.Minute
 
 func check(t testing.TB, err error) {
 	t.Helper()
@@ -66,34 +30,34 @@ func check(t testing.TB, err error) {
 // database is a database of a test's own, and a session with it.
 type database struct {
 	*testing.T
+	db   *pluginstest.Postgres
 	name string
 	*pgx.Conn
 }
 
-var databases atomic.Int32
-
 func newDatabase(t *testing.T) *database {
 	t.Helper()
-	d := &database{T: t, name: fmt.Sprintf("test%d", databases.Add(1))}
-	maintenance, err := pgx.Connect(t.Context(), server.ConnInfo())
-	check(t, err)
-	defer maintenance.Close(t.Context())
-	_, err = maintenance.Exec(t.Context(), "CREATE DATABASE "+d.name)
-	check(t, err)
+	d := &database{T: t, db: pluginstest.Server(t).NewDatabase(t)}
 	d.Conn = d.connect()
+	d.name = d.Config().Database
 	return d
 }
 
 // connect opens another session, as an application would.
 func (d *database) connect() *pgx.Conn {
 	d.Helper()
-	config, err := pgx.ParseConfig(server.ConnInfo())
-	check(d, err)
-	config.Database = d.name
-	conn, err := pgx.ConnectConfig(d.Context(), config)
-	check(d, err)
-	d.Cleanup(func() { _ = conn.Close(context.Background()) })
-	return conn
+	return d.db.Connect(d)
+}
+
+// role makes a role, which all databases of the server have, for this test only.
+func (d *database) role(name, options string) {
+	d.Helper()
+	d.exec("CREATE ROLE " + name + " " + options)
+	d.Cleanup(func() {
+		if _, err := d.Exec(context.Background(), "RESET ROLE; DROP OWNED BY "+name+" CASCADE; DROP ROLE "+name); err != nil {
+			d.Error(err)
+		}
+	})
 }
 
 func (d *database) exec(sql string, args ...any) {
@@ -145,7 +109,7 @@ type testManager struct {
 // manager returns one that works as the given role, or as the superuser.
 func (d *database) manager(role string) *testManager {
 	d.Helper()
-	conninfo := server.ConnInfo()
+	conninfo := d.db.Conninfo()
 	if role != "" {
 		conninfo += " user=" + role
 	}
@@ -213,17 +177,7 @@ func (m *testManager) log() string {
 	return m.show()
 }
 
-// await asks until the answer is yes.
 func (d *database) await(what string, done func() bool) {
 	d.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(patience)
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			d.Fatalf("waited in vain for %s", what)
-		}
-	}
+	pluginstest.Await(d, what, done)
 }

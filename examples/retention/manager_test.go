@@ -9,6 +9,9 @@ import (
 
 func TestAnOwnerNeedsNoMoreRights(t *testing.T) {
 	d := newDatabase(t)
+	d.role("team", "")
+	d.role("stranger", "")
+	d.role("keeper", "LOGIN IN ROLE team")
 	d.exec(`CREATE SCHEMA archive AUTHORIZATION keeper; CREATE SCHEMA app; GRANT USAGE, CREATE ON SCHEMA app TO keeper, team, stranger`)
 	d.exec("GRANT CREATE ON DATABASE " + d.name + " TO keeper")
 	for _, owner := range []string{"keeper", "team", "stranger"} {
@@ -31,16 +34,18 @@ func TestAnOwnerNeedsNoMoreRights(t *testing.T) {
 // Whoever can put a trigger on a table of the schema would have what the worker
 // does run code of his.
 func TestASchemaOfAnotherRoleIsNotTouched(t *testing.T) {
-	for _, sql := range []string{
-		"CREATE SCHEMA retention AUTHORIZATION lesser",
-		"CREATE SCHEMA retention; CREATE TABLE retention.version (version int); ALTER TABLE retention.version OWNER TO lesser",
+	for name, sql := range map[string]string{
+		"the schema": "CREATE SCHEMA retention AUTHORIZATION lesser",
+		"a table":    "CREATE SCHEMA retention; CREATE TABLE retention.version (version int); ALTER TABLE retention.version OWNER TO lesser",
 	} {
-		d := newDatabase(t)
-		d.exec(sql)
-		leads, err := d.manager("").lead(t.Context())
-		if elog.CodeOf(err) != elog.InsufficientPrivilege || leads {
-			t.Errorf("%s: got %v, %v", sql, leads, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			d := newDatabase(t)
+			d.role("lesser", "")
+			d.exec(sql)
+			if leads, err := d.manager("").lead(t.Context()); elog.CodeOf(err) != elog.InsufficientPrivilege || leads {
+				t.Errorf("got %v, %v", leads, err)
+			}
+		})
 	}
 }
 
