@@ -62,7 +62,7 @@ func TestAHostRunsTheWorkerOfTheProgram(t *testing.T) {
 	db := pluginstest.Server(t).NewDatabase(t)
 	conn := db.Connect(t)
 	h := pluginstest.StartHost(t, pluginstest.HostOptions{Server: db, Command: func(dir string) *exec.Cmd {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], dir)
+		cmd := exec.Command(os.Args[0], dir)
 		cmd.Env = append(os.Environ(), "HEARTBEAT_AS_PROGRAM=1")
 		return cmd
 	}})

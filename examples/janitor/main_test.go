@@ -72,7 +72,7 @@ func TestTheJanitorRemovesWhatHasExpiredAndNothingElse(t *testing.T) {
 func TestTheProgramIsAHostOfTheJanitor(t *testing.T) {
 	db, _ := sessions(t)
 	h := pluginstest.StartHost(t, pluginstest.HostOptions{Server: db, Command: func(dir string) *exec.Cmd {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], dir, "janitor.naptime=1s")
+		cmd := exec.Command(os.Args[0], dir, "janitor.naptime=1s")
 		cmd.Env = append(os.Environ(), "JANITOR_AS_PROGRAM=1")
 		return cmd
 	}})

@@ -27,7 +27,7 @@ func (m *testManager) stopBefore(texts ...string) {
 // others to retire.
 func crashWorld(d *database, rest bool) {
 	d.exec(`DROP SCHEMA IF EXISTS retention, archive CASCADE; DROP TABLE IF EXISTS p, p_p2026_09, p_p2026_10 CASCADE; CREATE SCHEMA archive`)
-	monthly(d)
+	d.exec(monthly)
 	if rest {
 		d.exec(`CREATE TABLE rest PARTITION OF p DEFAULT; INSERT INTO p VALUES ('2027-01-10'), ('2027-02-10')`)
 	}

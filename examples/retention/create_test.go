@@ -62,41 +62,15 @@ func TestPartitionsAreMadeAhead(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d := newDatabase(t)
-			d.exec("CREATE TABLE p (at " + tt.column + " NOT NULL) PARTITION BY RANGE (at)")
-			m := d.leader("").at(d, tt.now)
-			d.policy("p", tt.policy)
+			d, m := tended(t, "CREATE TABLE p (at "+tt.column+" NOT NULL) PARTITION BY RANGE (at)", tt.now, tt.policy)
 			m.work(d)
 			d.wantPartitions("p", lines(tt.want)...)
 			before := d.text("SELECT string_agg(x::text, '|') FROM (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1) AS x")
 			m.work(d)
 			d.want(before, "SELECT string_agg(x::text, '|') FROM (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1) AS x")
-			if m.problems() != "" {
-				t.Error(m.problems())
-			}
+			m.wantNone(t)
 		})
 	}
-}
-
-// policy inserts one, as "column => value, …".
-func (d *database) policy(parent, columns string) {
-	d.Helper()
-	names, values := []string{"parent"}, []string{"'" + strings.ReplaceAll(parent, "'", "''") + "'"}
-	for _, pair := range strings.Split(columns, ", ") {
-		name, value, _ := strings.Cut(pair, " => ")
-		names, values = append(names, name), append(values, value)
-	}
-	d.exec("INSERT INTO retention.policy (" + strings.Join(names, ", ") + ") VALUES (" + strings.Join(values, ", ") + ")")
-}
-
-func (m *testManager) problems() string {
-	var found []string
-	for _, line := range strings.Split(m.log(), "\n") {
-		if strings.HasPrefix(line, "WARNING") || strings.Contains(line, "could not") {
-			found = append(found, line)
-		}
-	}
-	return strings.Join(found, "\n")
 }
 
 func lines(text string) []string {
@@ -108,10 +82,7 @@ func lines(text string) []string {
 }
 
 func TestIntegersAreFollowedByValue(t *testing.T) {
-	d := newDatabase(t)
-	d.exec("CREATE TABLE p (id bigint NOT NULL) PARTITION BY RANGE (id)")
-	m := d.leader("")
-	d.policy("p", "every_n => 1000, premake => 1")
+	d, m := tended(t, "CREATE TABLE p (id bigint NOT NULL) PARTITION BY RANGE (id)", "", "every_n => 1000, premake => 1")
 	m.work(d)
 	d.wantPartitions("p", "p_p0 FROM ('0') TO ('1000')", "p_p1000 FROM ('1000') TO ('2000')")
 	d.exec("INSERT INTO p VALUES (1), (999)")
@@ -123,10 +94,7 @@ func TestIntegersAreFollowedByValue(t *testing.T) {
 }
 
 func TestIntegersExpireByTheGreatestThatIsThere(t *testing.T) {
-	d := newDatabase(t)
-	d.exec("CREATE TABLE p (id integer NOT NULL) PARTITION BY RANGE (id)")
-	m := d.leader("")
-	d.policy("p", "every_n => 10, premake => 2, keep_n => 10, on_expiry => 'drop', origin_n => -10")
+	d, m := tended(t, "CREATE TABLE p (id integer NOT NULL) PARTITION BY RANGE (id)", "", "every_n => 10, premake => 2, keep_n => 10, on_expiry => 'drop', origin_n => -10")
 	m.work(d)
 	d.exec("INSERT INTO p VALUES (-10), (0), (8)")
 	m.work(d)
@@ -138,10 +106,7 @@ func TestIntegersExpireByTheGreatestThatIsThere(t *testing.T) {
 }
 
 func TestASequenceThatRanAheadIsCaughtUpWithAndExpiresNothing(t *testing.T) {
-	d := newDatabase(t)
-	d.exec("CREATE TABLE p (id bigint GENERATED ALWAYS AS IDENTITY, x int) PARTITION BY RANGE (id)")
-	m := d.leader("")
-	d.policy("p", "every_n => 10, premake => 1, keep_n => 5, on_expiry => 'drop'")
+	d, m := tended(t, "CREATE TABLE p (id bigint GENERATED ALWAYS AS IDENTITY, x int) PARTITION BY RANGE (id)", "", "every_n => 10, premake => 1, keep_n => 5, on_expiry => 'drop'")
 	m.work(d)
 	d.exec("INSERT INTO p (x) VALUES (1)")
 	d.exec("SELECT setval('p_id_seq', 1005)")
@@ -153,25 +118,17 @@ func TestASequenceThatRanAheadIsCaughtUpWithAndExpiresNothing(t *testing.T) {
 }
 
 func TestTheLastNumbersOfATypeHaveAPartition(t *testing.T) {
-	d := newDatabase(t)
-	d.exec("CREATE TABLE p (id smallint NOT NULL) PARTITION BY RANGE (id)")
-	m := d.leader("")
-	d.policy("p", "every_n => 1000, premake => 3, origin_n => 32000")
+	d, m := tended(t, "CREATE TABLE p (id smallint NOT NULL) PARTITION BY RANGE (id)", "", "every_n => 1000, premake => 3, origin_n => 32000")
 	m.work(d)
 	d.wantPartitions("p", "p_p32000 FROM ('32000') TO (MAXVALUE)")
 	d.exec("INSERT INTO p VALUES (32767)")
 	m.work(d)
 	d.wantPartitions("p", "p_p32000 FROM ('32000') TO (MAXVALUE)")
-	if got := m.problems(); got != "" {
-		t.Error(got)
-	}
+	m.wantNone(t)
 }
 
 func TestAfterALongTimeOffTheGapIsFilled(t *testing.T) {
-	d := newDatabase(t)
-	d.exec("CREATE TABLE p (at timestamptz NOT NULL) PARTITION BY RANGE (at)")
-	m := d.leader("").at(d, "2026-01-31 00:00:00Z")
-	d.policy("p", "every => '1 day', premake => 1, keep => '100 days', on_expiry => 'drop'")
+	d, m := tended(t, "CREATE TABLE p (at timestamptz NOT NULL) PARTITION BY RANGE (at)", "2026-01-31 00:00:00Z", "every => '1 day', premake => 1, keep => '100 days', on_expiry => 'drop'")
 	m.work(d)
 	m.limits.batch = 7
 	m.at(d, "2026-12-31 12:00:00Z")
@@ -186,13 +143,10 @@ func TestAfterALongTimeOffTheGapIsFilled(t *testing.T) {
 }
 
 func TestPartitionsMadeByHandAreWorkedAround(t *testing.T) {
-	d := newDatabase(t)
-	d.exec(`CREATE TABLE p (at date NOT NULL) PARTITION BY RANGE (at);
+	d, m := tended(t, `CREATE TABLE p (at date NOT NULL) PARTITION BY RANGE (at);
 		CREATE TABLE old PARTITION OF p FOR VALUES FROM (MINVALUE) TO ('2026-10-10');
 		CREATE TABLE mine PARTITION OF p FOR VALUES FROM ('2026-11-05') TO ('2026-11-20');
-		CREATE TABLE far PARTITION OF p FOR VALUES FROM ('2027-01-15') TO (MAXVALUE)`)
-	m := d.leader("").at(d, "2026-11-07 00:00:00Z")
-	d.policy("p", "every => '1 month', premake => 4, keep => '1 year', on_expiry => 'drop'")
+		CREATE TABLE far PARTITION OF p FOR VALUES FROM ('2027-01-15') TO (MAXVALUE)`, "2026-11-07 00:00:00Z", "every => '1 month', premake => 4, keep => '1 year', on_expiry => 'drop'")
 	m.work(d)
 	d.wantPartitions("p",
 		"far FROM ('2027-01-15') TO (MAXVALUE)",
@@ -222,9 +176,7 @@ func TestAPartitionIsLikeItsParent(t *testing.T) {
 	m.limits.batch = 1
 	_, err := m.round(t.Context())
 	check(t, err)
-	if got := m.problems(); got != "" {
-		t.Fatal(got)
-	}
+	m.wantNone(t)
 	describe := func(table, key string) string {
 		return strings.ReplaceAll(d.text(`
 		SELECT format('%s %s %s %s %s %s %s %s', attname, format_type(atttypid, atttypmod), attnotnull, attgenerated, attstorage, attcompression, attacl IS NOT NULL AND $2 <> '', pg_get_expr(adbin, adrelid))

@@ -7,18 +7,13 @@ import (
 
 // withDefault makes a table with a default partition that has rows of three
 // months, of which none has a partition.
-func withDefault(d *database) {
-	d.exec(`CREATE TABLE p (id int, at timestamptz NOT NULL, twice int GENERATED ALWAYS AS (id * 2) STORED) PARTITION BY RANGE (at);
-		CREATE TABLE rest (gone int, twice int GENERATED ALWAYS AS (id * 2) STORED, at timestamptz NOT NULL, id int);
-		ALTER TABLE rest DROP gone; ALTER TABLE p ATTACH PARTITION rest DEFAULT;
-		INSERT INTO p VALUES (1, '2025-02-03'), (2, '2026-08-31'), (3, '2026-11-01'), (4, '2026-11-30 23:59:59.999999+00'), (5, '2027-11-01')`)
-}
+const withDefault = `CREATE TABLE p (id int, at timestamptz NOT NULL, twice int GENERATED ALWAYS AS (id * 2) STORED) PARTITION BY RANGE (at);
+	CREATE TABLE rest (gone int, twice int GENERATED ALWAYS AS (id * 2) STORED, at timestamptz NOT NULL, id int);
+	ALTER TABLE rest DROP gone; ALTER TABLE p ATTACH PARTITION rest DEFAULT;
+	INSERT INTO p VALUES (1, '2025-02-03'), (2, '2026-08-31'), (3, '2026-11-01'), (4, '2026-11-30 23:59:59.999999+00'), (5, '2027-11-01')`
 
 func TestRowsOfTheDefaultPartitionAreRefusedAndSaidSo(t *testing.T) {
-	d := newDatabase(t)
-	withDefault(d)
-	m := d.leader("").at(d, "2026-11-21 00:00:00Z")
-	d.policy("p", "every => '1 month', premake => 1")
+	d, m := tended(t, withDefault, "2026-11-21 00:00:00Z", "every => '1 month', premake => 1")
 	m.work(d)
 	d.wantPartitions("p", "p_p2026_12 FROM ('2026-12-01 00:00:00+00') TO ('2027-01-01 00:00:00+00')", "rest DEFAULT")
 	d.want(`23514|partition "public.p_p2026_11" was not created, because its rows are in the default partition`+
@@ -40,10 +35,7 @@ func TestRowsOfTheDefaultPartitionAreRefusedAndSaidSo(t *testing.T) {
 }
 
 func TestRowsOfTheDefaultPartitionAreMoved(t *testing.T) {
-	d := newDatabase(t)
-	withDefault(d)
-	m := d.leader("").at(d, "2026-11-21 00:00:00Z")
-	d.policy("p", "every => '1 month', premake => 1, on_default => 'move', keep => '1 year', on_expiry => 'drop'")
+	d, m := tended(t, withDefault, "2026-11-21 00:00:00Z", "every => '1 month', premake => 1, on_default => 'move', keep => '1 year', on_expiry => 'drop'")
 	m.work(d)
 	d.wantPartitions("p",
 		"p_p2026_08 FROM ('2026-08-01 00:00:00+00') TO ('2026-09-01 00:00:00+00')",
@@ -56,14 +48,9 @@ func TestRowsOfTheDefaultPartitionAreMoved(t *testing.T) {
 }
 
 func TestMoreRowsThanTheLimitAreNotMoved(t *testing.T) {
-	d := newDatabase(t)
-	withDefault(d)
-	m := d.leader("").at(d, "2026-11-21 00:00:00Z")
-	d.policy("p", "every => '1 month', premake => 0, on_default => 'move', move_limit => 1")
+	d, m := tended(t, withDefault, "2026-11-21 00:00:00Z", "every => '1 month', premake => 0, on_default => 'move', move_limit => 1")
 	m.work(d)
-	if got := m.problems(); !strings.Contains(got, "has more than 1 rows FOR VALUES FROM ('2026-11-01") {
-		t.Errorf("got %s", got)
-	}
+	m.wantProblem(t, "has more than 1 rows FOR VALUES FROM ('2026-11-01")
 	d.want("5", "SELECT count(*)::text FROM p")
 	d.exec("UPDATE retention.policy SET move_limit = 2")
 	m.work(d)
@@ -72,25 +59,17 @@ func TestMoreRowsThanTheLimitAreNotMoved(t *testing.T) {
 
 // A cascade would delete rows of other tables for good.
 func TestRowsWithTriggersAreNotMoved(t *testing.T) {
-	d := newDatabase(t)
-	d.exec(`CREATE TABLE p (at date PRIMARY KEY) PARTITION BY RANGE (at); CREATE TABLE rest PARTITION OF p DEFAULT;
+	d, m := tended(t, `CREATE TABLE p (at date PRIMARY KEY) PARTITION BY RANGE (at); CREATE TABLE rest PARTITION OF p DEFAULT;
 		CREATE TABLE r (at date REFERENCES p ON DELETE CASCADE);
-		INSERT INTO p VALUES ('2026-11-21'); INSERT INTO r VALUES ('2026-11-21')`)
-	m := d.leader("").at(d, "2026-11-21 00:00:00Z")
-	d.policy("p", "every => '1 month', premake => 0, on_default => 'move'")
+		INSERT INTO p VALUES ('2026-11-21'); INSERT INTO r VALUES ('2026-11-21')`, "2026-11-21 00:00:00Z", "every => '1 month', premake => 0, on_default => 'move'")
 	m.work(d)
-	if got := m.problems(); !strings.Contains(got, "rows of default partition public.rest cannot be moved") {
-		t.Errorf("got %s", got)
-	}
+	m.wantProblem(t, "rows of default partition public.rest cannot be moved")
 	d.want("rest", "SELECT p.tableoid::regclass::text FROM p JOIN r USING (at)")
 }
 
 func TestNumbersInTheDefaultPartitionAreCaughtUpWith(t *testing.T) {
-	d := newDatabase(t)
-	d.exec(`CREATE TABLE p (id bigint NOT NULL) PARTITION BY RANGE (id); CREATE TABLE rest PARTITION OF p DEFAULT;
-		INSERT INTO p SELECT generate_series(0, 55); INSERT INTO p VALUES (9000000000000000000)`)
-	m := d.leader("")
-	d.policy("p", "every_n => 10, premake => 1, on_default => 'move', keep_n => 30, on_expiry => 'drop'")
+	d, m := tended(t, `CREATE TABLE p (id bigint NOT NULL) PARTITION BY RANGE (id); CREATE TABLE rest PARTITION OF p DEFAULT;
+		INSERT INTO p SELECT generate_series(0, 55); INSERT INTO p VALUES (9000000000000000000)`, "", "every_n => 10, premake => 1, on_default => 'move', keep_n => 30, on_expiry => 'drop'")
 	for range 6 { // a premake at a time
 		m.work(d)
 	}

@@ -138,6 +138,20 @@ func (d *database) leader(role string) *testManager {
 	return m
 }
 
+// tended returns a database in which a script was run, and a manager for its table p,
+// which has the given policy. The manager takes now for the time, unless it is empty.
+func tended(t *testing.T, script, now, policy string) (*database, *testManager) {
+	t.Helper()
+	d := newDatabase(t)
+	d.exec(script)
+	m := d.leader("")
+	if now != "" {
+		m.at(d, now)
+	}
+	d.policy("p", policy)
+	return d, m
+}
+
 func (m *testManager) at(d *database, now string) *testManager {
 	d.Helper()
 	t, err := time.Parse("2006-01-02 15:04:05.999999Z07", now)

@@ -7,15 +7,13 @@ import (
 
 // monthly makes a table with a partition and a row for each month from
 // September to December 2026.
-func monthly(d *database) {
-	d.exec(`CREATE TABLE p (at timestamptz NOT NULL) PARTITION BY RANGE (at);
-		SET TimeZone = 'UTC';
-		CREATE TABLE p_p2026_09 PARTITION OF p FOR VALUES FROM ('2026-09-01') TO ('2026-10-01');
-		CREATE TABLE p_p2026_10 PARTITION OF p FOR VALUES FROM ('2026-10-01') TO ('2026-11-01');
-		CREATE TABLE p_p2026_11 PARTITION OF p FOR VALUES FROM ('2026-11-01') TO ('2026-12-01');
-		CREATE TABLE p_p2026_12 PARTITION OF p FOR VALUES FROM ('2026-12-01') TO ('2027-01-01');
-		INSERT INTO p SELECT generate_series('2026-09-15', '2026-12-15', interval '1 month')`)
-}
+const monthly = `CREATE TABLE p (at timestamptz NOT NULL) PARTITION BY RANGE (at);
+	SET TimeZone = 'UTC';
+	CREATE TABLE p_p2026_09 PARTITION OF p FOR VALUES FROM ('2026-09-01') TO ('2026-10-01');
+	CREATE TABLE p_p2026_10 PARTITION OF p FOR VALUES FROM ('2026-10-01') TO ('2026-11-01');
+	CREATE TABLE p_p2026_11 PARTITION OF p FOR VALUES FROM ('2026-11-01') TO ('2026-12-01');
+	CREATE TABLE p_p2026_12 PARTITION OF p FOR VALUES FROM ('2026-12-01') TO ('2027-01-01');
+	INSERT INTO p SELECT generate_series('2026-09-15', '2026-12-15', interval '1 month');`
 
 // where says of each table of months what it is.
 func (d *database) where() string {
@@ -48,17 +46,11 @@ func TestWhatHasExpiredGoesTheWayOfThePolicy(t *testing.T) {
 	} {
 		for _, rest := range []string{"", "CREATE TABLE rest PARTITION OF p DEFAULT"} {
 			t.Run(tt.name+" "+rest, func(t *testing.T) {
-				d := newDatabase(t)
-				monthly(d)
-				d.exec(rest + `; CREATE SCHEMA "Archive"`)
-				m := d.leader("").at(d, tt.now)
-				d.policy("p", "every => '1 month', premake => 0, keep => '1 month', "+tt.policy)
+				d, m := tended(t, monthly+rest+`; CREATE SCHEMA "Archive"`, tt.now, "every => '1 month', premake => 0, keep => '1 month', "+tt.policy)
 				m.work(d)
 				d.wantWhere(tt.want...)
 				d.want("0", "SELECT count(*)::text FROM retention.retiring")
-				if got := m.problems(); got != "" {
-					t.Error(got)
-				}
+				m.wantNone(t)
 				m.work(d)
 				d.wantWhere(tt.want...)
 			})
@@ -67,27 +59,18 @@ func TestWhatHasExpiredGoesTheWayOfThePolicy(t *testing.T) {
 }
 
 func TestWithoutKeepNothingExpires(t *testing.T) {
-	d := newDatabase(t)
-	monthly(d)
-	m := d.leader("").at(d, "2036-12-01 00:00:00Z")
+	d, m := tended(t, monthly, "2036-12-01 00:00:00Z", "every => '1 year', premake => 0, on_expiry => 'drop'")
 	m.limits.batch = 10000
-	d.policy("p", "every => '1 year', premake => 0, on_expiry => 'drop'")
 	m.work(d)
 	d.want("4", "SELECT count(*)::text FROM p")
 }
 
 func TestWhatOthersNeedIsNotDropped(t *testing.T) {
-	d := newDatabase(t)
-	monthly(d)
-	d.exec("CREATE VIEW v AS SELECT * FROM p_p2026_09")
-	m := d.leader("").at(d, "2026-12-01 00:00:00Z")
-	d.policy("p", "every => '1 month', premake => 0, keep => '1 month', on_expiry => 'drop'")
+	d, m := tended(t, monthly+"CREATE VIEW v AS SELECT * FROM p_p2026_09", "2026-12-01 00:00:00Z", "every => '1 month', premake => 0, keep => '1 month', on_expiry => 'drop'")
 	m.work(d)
 	// The others are not held up.
 	d.wantWhere("public.p_p2026_09 detached", "public.p_p2026_11 attached", "public.p_p2026_12 attached")
-	if got := m.problems(); !strings.Contains(got, "cannot drop table public.p_p2026_09 because other objects depend on it") {
-		t.Errorf("got %s", got)
-	}
+	m.wantProblem(t, "cannot drop table public.p_p2026_09 because other objects depend on it")
 	d.exec("DROP VIEW v")
 	m.work(d)
 	d.wantWhere("public.p_p2026_11 attached", "public.p_p2026_12 attached")
@@ -120,10 +103,7 @@ func TestAChangedMindIsObeyed(t *testing.T) {
 		{"the whole table dropped", "DETACH PARTITION", "DROP TABLE p; CREATE TABLE p_p2026_09 ()", "detached", "gone"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d := newDatabase(t)
-			monthly(d)
-			m := d.leader("")
-			d.policy("p", "every => '1 month', premake => 0, keep => '2 months', on_expiry => 'drop'")
+			d, m := tended(t, monthly, "", "every => '1 month', premake => 0, keep => '2 months', on_expiry => 'drop'")
 			m.conn.HangUp(t.Context())
 			d.begun(t, tt.stop)
 			d.want("1", "SELECT count(*)::text FROM retention.retiring")
@@ -141,10 +121,7 @@ func TestAChangedMindIsObeyed(t *testing.T) {
 
 func TestAPolicyThatChangesMeanwhileTakesNothingAway(t *testing.T) {
 	for _, statement := range []string{"INSERT INTO retention.retiring", "DROP TABLE"} {
-		d := newDatabase(t)
-		monthly(d)
-		m := d.leader("").at(d, "2026-12-01 00:00:00Z")
-		d.policy("p", "every => '1 month', premake => 0, keep => '2 months', on_expiry => 'drop'")
+		d, m := tended(t, monthly, "2026-12-01 00:00:00Z", "every => '1 month', premake => 0, keep => '2 months', on_expiry => 'drop'")
 		// What the round has read of the policy is out of date once this has run.
 		m.before = func(sql string) error {
 			if strings.Contains(sql, "FOR SHARE") && (statement != "DROP TABLE" || strings.Contains(d.where(), "p_p2026_09 detached")) {

@@ -84,13 +84,13 @@ func ExampleStartHost() {
 func ExampleHostOptions() {
 	_ = func(t *testing.T) {
 		lib := t.TempDir()
-		if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", lib, "./cmd/worker_spi").CombinedOutput(); err != nil {
+		if out, err := exec.Command("go", "build", "-o", lib, "./cmd/worker_spi").CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		h := pluginstest.StartHost(t, pluginstest.HostOptions{
 			Server:   pluginstest.Server(t).NewDatabase(t),
 			Settings: map[string]string{"dynamic_library_path": lib, "shared_preload_libraries": "worker_spi"},
-			Command:  func(dir string) *exec.Cmd { return exec.CommandContext(t.Context(), "pgexthost", "run", "-D", dir) },
+			Command:  func(dir string) *exec.Cmd { return exec.Command("pgexthost", "run", "-D", dir) },
 		})
 		h.AwaitLog(t, "worker_spi worker 2 initialized with schema2.counted")
 	}

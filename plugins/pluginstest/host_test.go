@@ -138,7 +138,7 @@ func TestAHostLoadsExecutables(t *testing.T) {
 func TestAHostCanBeAnyProgram(t *testing.T) {
 	t.Parallel()
 	h := pluginstest.StartHost(t, pluginstest.HostOptions{Command: func(dir string) *exec.Cmd {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], dir)
+		cmd := exec.Command(os.Args[0], dir)
 		cmd.Env = append(os.Environ(), asProgram+"=host")
 		return cmd
 	}})
@@ -234,7 +234,7 @@ func TestNoHostOutlivesTheTestBinary(t *testing.T) {
 func TestAllThatAHostPrintsIsInItsLog(t *testing.T) {
 	t.Parallel()
 	h := pluginstest.StartHost(t, pluginstest.HostOptions{Command: func(dir string) *exec.Cmd {
-		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `echo "what's up" >&2; echo '{"a": 1}' >&2; exec "$0" "$1"`, os.Args[0], dir)
+		cmd := exec.Command("/bin/sh", "-c", `echo "what's up" >&2; echo '{"a": 1}' >&2; exec "$0" "$1"`, os.Args[0], dir)
 		cmd.Env = append(os.Environ(), asProgram+"=host")
 		return cmd
 	}})
