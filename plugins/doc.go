@@ -13,7 +13,7 @@
 //
 // Such a program explains itself when a person starts it, and runs one of its
 // workers without a host if asked to: see [Main]. Package pluginstest runs a worker's
-// main function in a test.
+// main function in a test, or a whole host for it.
 //
 // A running worker can register others, wait for them and end them: see
 // [Worker.RegisterDynamicBackgroundWorker] and what it mentions.

@@ -51,7 +51,7 @@ type Host struct {
 // is ready, and fails the test if it does not start, or if its libraries do not
 // define a setting that shared_preload_libraries should have brought.
 //
-// TestMain must have called Main with the libraries, unless Options.Command says what
+// TestMain must have called Main with the libraries, unless HostOptions.Command says what
 // to run. At the end of the test the host is killed with all of its workers; Stop
 // shuts it down in good order. However the test binary ends, no host outlives it.
 func StartHost(t testing.TB, o HostOptions) *Host {

@@ -27,6 +27,7 @@ func TestAHostsWorkersAreProcessesWithDynamicWorkersOfTheirOwn(t *testing.T) {
 	if r := h.AwaitLog(t, fmt.Sprintf("the follower is process %d", follower)); r.Pid != leader || r.Level != elog.Log {
 		t.Errorf("got %+v", r)
 	}
+	h.AwaitLog(t, "WARNING:  workers that wait for the server will not start")
 	for _, r := range h.Log() {
 		if r.Worker == "visitor" {
 			t.Errorf("there is no server, and yet: %s", r)
@@ -221,6 +222,11 @@ func TestNoHostOutlivesTheTestBinary(t *testing.T) {
 	})
 	_ = binary.Process.Kill()
 	_ = binary.Wait()
+	t.Cleanup(func() {
+		if t.Failed() && !isGone(host) {
+			_ = unix.Kill(host, unix.SIGKILL)
+		}
+	})
 	pluginstest.Await(t, "the end of the host and its worker", func() bool {
 		return isGone(host) && isGone(leader)
 	})
