@@ -151,6 +151,7 @@ func (h *Host) Start(t testing.TB) {
 	h.mu.Unlock()
 	Await(t, "the host to be ready", func() bool {
 		if p.hasExited() {
+			_ = p.awaitEnd(reserve / 2) // the last words may still be on their way
 			t.Fatalf("the host has not started; its log:\n%s", h.log.text())
 		}
 		c, err := lockfile.Read(h.dir)
