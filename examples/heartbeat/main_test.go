@@ -2,31 +2,16 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"os"
 	"os/exec"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/pluginstest"
 )
 
-// TestMain makes the test binary a host, if it is told to.
-func TestMain(m *testing.M) {
-	if plugins.IsChild() || os.Getenv("HEARTBEAT_DATA") != "" {
-		servermonitor.Register()
-		if plugins.IsChild() {
-			plugins.RunChild()
-		}
-		os.Exit(host.Run(context.Background(), host.Options{
-			DataDir:  os.Getenv("HEARTBEAT_DATA"),
-			Settings: []string{"dynamic_library_path=" + os.Getenv("HEARTBEAT_LIB"), "shared_preload_libraries=heartbeat"},
-		}))
-	}
-	os.Exit(pluginstest.Main(m))
-}
+func TestMain(m *testing.M) { os.Exit(pluginstest.Main(m)) }
 
 // The program in README.md is this one.
 func TestReadmeShowsThisProgram(t *testing.T) {
@@ -61,10 +46,12 @@ func TestAHeartbeatAMinute(t *testing.T) {
 func TestAHostRunsTheWorkerOfTheProgram(t *testing.T) {
 	db := pluginstest.Server(t).NewDatabase(t)
 	conn := db.Connect(t)
-	h := pluginstest.StartHost(t, pluginstest.HostOptions{Server: db, Command: func(dir string) *exec.Cmd {
-		cmd := exec.Command(os.Args[0], dir)
-		cmd.Env = append(os.Environ(), "HEARTBEAT_AS_PROGRAM=1")
-		return cmd
+	lib := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", lib+"/", ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	h := pluginstest.StartHost(t, pluginstest.HostOptions{Server: db, Settings: map[string]string{
+		"dynamic_library_path": lib, "shared_preload_libraries": "heartbeat",
 	}})
 	pluginstest.Await(t, "a heartbeat", func() bool { return count(t, conn) > 0 })
 	h.Stop(t)
