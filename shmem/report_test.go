@@ -46,6 +46,23 @@ func TestReportsComeBackAsPublished(t *testing.T) {
 	}
 }
 
+// The postmaster reports on a worker once it has taken it over. Until then there
+// must be nothing of whoever had the slot before.
+func TestTheNextWorkerOfASlotHasNoReportOfTheFormer(t *testing.T) {
+	s, _ := newSegment(t, 1, 1)
+	pm := s.PostmasterSlots()
+	pm.Init(0, shmem.Descriptor{Name: "former"})
+	pm.SetReport(0, fullReport())
+	pm.Release(0, false)
+	if _, _, err := s.BackendSlots(1).Claim(shmem.Descriptor{Name: "next"}, false, 0); err != nil {
+		t.Fatal(err)
+	}
+	info, ok := s.BackendSlots(1).Info(0)
+	if !ok || info.Worker.Name != "next" || info.Report != (shmem.WorkerReport{}) {
+		t.Errorf("got %+v, %v", info, ok)
+	}
+}
+
 func TestTheLastUnregisteredWorkersAreRemembered(t *testing.T) {
 	s, _ := newSegment(t, 1, 1)
 	if b := s.Buried(); len(b) != 0 {

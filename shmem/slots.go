@@ -133,13 +133,18 @@ func (p PostmasterSlots) Skip(i int, generation uint64) { p.slots[i].generation.
 
 // Release gives the slot back to the backends. The count of terminated
 // parallel workers is raised before the slot becomes free, so that nobody sees
-// a free slot and a cap that is still reached. Mirrors the end of
-// ForgetBackgroundWorker.
+// a free slot and a cap that is still reached. The report goes with the worker:
+// the next one is not to be taken for what this was before the postmaster has
+// seen it. Mirrors the end of ForgetBackgroundWorker.
 func (p PostmasterSlots) Release(i int, parallel bool) {
 	if parallel {
 		p.head.parallelTerminate.Add(1)
 	}
-	p.slots[i].inUse.Store(0)
+	s := &p.slots[i]
+	beginChange(&s.report.changeCount)
+	s.inUse.Store(0)
+	s.report.store(&WorkerReport{})
+	s.report.changeCount.Add(1)
 }
 
 // HandleStatus is what is known of the worker behind a slot and generation.
