@@ -124,14 +124,14 @@ func (c Catalog) Drop(ctx context.Context, conn *connect.Conn, name string) erro
 		return err
 	}
 	file := name + "--" + dropWord + ".sql"
-	if !e.source.has(file) {
-		return elog.New(elog.Error, elog.FeatureNotSupported, "extension \"%s\" cannot be dropped", name).
-			WithDetail("There is no file \"%s\".", e.source.path(file))
-	}
 	return c.change(ctx, conn, func(ctx context.Context, t transaction) error {
 		installed, err := t.require(ctx, name)
 		if err != nil {
 			return err
+		}
+		if !e.source.has(file) {
+			return elog.New(elog.Error, elog.FeatureNotSupported, "extension \"%s\" cannot be dropped", name).
+				WithDetail("There is no file \"%s\".", e.source.path(file))
 		}
 		if err := t.checkNotRequired(ctx, name); err != nil {
 			return err

@@ -97,7 +97,8 @@ func (t transaction) place(ctx context.Context, e *extension, schema string) (pl
 		return p, err
 	}
 	if !exists {
-		return p, elog.New(elog.Error, invalidSchemaName, "schema \"%s\" does not exist", schema)
+		return p, elog.New(elog.Error, invalidSchemaName, "schema \"%s\" does not exist", schema).
+			WithHint("Create it in the database first.")
 	}
 	p.path = p.schema
 	for _, name := range e.requires() {

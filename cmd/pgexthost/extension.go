@@ -22,10 +22,10 @@ import (
 )
 
 const extensionUsage = `Usage:
-  pgexthost extension install NAME -D DIR -d DATABASE [--schema SCHEMA]
-  pgexthost extension upgrade NAME -D DIR -d DATABASE
-  pgexthost extension drop NAME -D DIR -d DATABASE
-  pgexthost extension list -D DIR -d DATABASE
+  pgexthost extension install NAME -D DIR -d DATABASE [-c NAME=VALUE]... [--schema SCHEMA]
+  pgexthost extension upgrade NAME -D DIR -d DATABASE [-c NAME=VALUE]...
+  pgexthost extension drop NAME -D DIR -d DATABASE [-c NAME=VALUE]...
+  pgexthost extension list -D DIR -d DATABASE [-c NAME=VALUE]...
 
 Installs SQL functions into a database of the host's server, with plain SQL, as
 the user of server_conninfo. "pgexthost" is the schema of that name, from which
@@ -62,11 +62,11 @@ func runExtension(ctx context.Context, args []string) error {
 }
 
 func runExtensionInstall(ctx context.Context, args []string) error {
-	e := newExtensionCommand("install", "NAME -D DIR -d DATABASE [--schema SCHEMA]",
+	e := newExtensionCommand("install", "NAME -D DIR -d DATABASE [-c NAME=VALUE]... [--schema SCHEMA]",
 		"Installs an extension into a database, whose owner the user of server_conninfo\n"+
 			"should be: in the version that its control file names, or else the latest. It takes\n"+
 			"effect as a whole, or not at all.")
-	schema := e.flags.String("schema", "", "the `SCHEMA` of its functions (default: what its control file names, or else public)")
+	schema := e.flags.String("schema", "", "the `SCHEMA` of its functions, which exists (default:\nwhat its control file names, or else public)")
 	return e.runNamed(ctx, args, func(ctx context.Context, catalog sql.Catalog, conn *connect.Conn, name string) error {
 		version, err := catalog.Install(ctx, conn, name, *schema)
 		if err != nil {
@@ -78,7 +78,7 @@ func runExtensionInstall(ctx context.Context, args []string) error {
 }
 
 func runExtensionUpgrade(ctx context.Context, args []string) error {
-	e := newExtensionCommand("upgrade", "NAME -D DIR -d DATABASE",
+	e := newExtensionCommand("upgrade", "NAME -D DIR -d DATABASE [-c NAME=VALUE]...",
 		"Brings an installed extension to the version that would be installed. Of pgexthost,\n"+
 			"grants the roles pgexthost_operator and pgexthost_reader their rights again. It\ntakes effect as a whole, or not at all.")
 	return e.runNamed(ctx, args, func(ctx context.Context, catalog sql.Catalog, conn *connect.Conn, name string) error {
@@ -96,7 +96,7 @@ func runExtensionUpgrade(ctx context.Context, args []string) error {
 }
 
 func runExtensionDrop(ctx context.Context, args []string) error {
-	e := newExtensionCommand("drop", "NAME -D DIR -d DATABASE",
+	e := newExtensionCommand("drop", "NAME -D DIR -d DATABASE [-c NAME=VALUE]...",
 		"Drops an extension, with all it has recorded. It is refused while requests are\n"+
 			"pending or started, and while anything depends on it. Roles are left alone, since\nother databases may use them.")
 	return e.runNamed(ctx, args, func(ctx context.Context, catalog sql.Catalog, conn *connect.Conn, name string) error {
@@ -109,7 +109,7 @@ func runExtensionDrop(ctx context.Context, args []string) error {
 }
 
 func runExtensionList(ctx context.Context, args []string) error {
-	e := newExtensionCommand("list", "-D DIR -d DATABASE", "Lists the extensions that there are, and what a database has of them.")
+	e := newExtensionCommand("list", "-D DIR -d DATABASE [-c NAME=VALUE]...", "Lists the extensions that there are, and what a database has of them.")
 	if err := parse(e.flags, args); err != nil {
 		return err
 	}

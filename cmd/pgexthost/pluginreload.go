@@ -111,7 +111,7 @@ func buildChange(was, is control.Build) string {
 		return fmt.Sprintf("%s (%s → %s)", file, orUnknown(was.Version), orUnknown(is.Version))
 	case was.Revision != is.Revision:
 		return fmt.Sprintf("%s (%s, revision %s → %s)", file, orUnknown(is.Version), orUnknown(was.Revision), orUnknown(is.Revision))
-	case is.Version == "":
+	case is.Version == "", is.Version == control.NoVersion:
 		return file
 	}
 	return fmt.Sprintf("%s (%s as before)", file, is.Version)
@@ -121,7 +121,7 @@ func orUnknown(version string) string {
 	if version == "" {
 		return "unknown version"
 	}
-	return version
+	return strings.Trim(version, "()") // "(devel)" stands in brackets here
 }
 
 // workerOutcome says what has become of a worker.

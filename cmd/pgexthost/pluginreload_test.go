@@ -137,3 +137,28 @@ worker "f": refused: too many
 		t.Errorf("got %v", err)
 	}
 }
+
+// What was built from a directory without a version is always "(devel)": that
+// says nothing of whether the file is another.
+func TestAReloadTellsWhichVersionItIsIfThereIsOne(t *testing.T) {
+	build := func(version, revision string) control.Build {
+		return control.Build{File: "/lib/x", Version: version, Revision: revision}
+	}
+	for _, tt := range []struct {
+		was, is control.Build
+		want    string
+	}{
+		{build("v1.0.0", ""), build("v1.1.0", ""), "/lib/x (v1.0.0 → v1.1.0)"},
+		{build("v1.0.0", ""), build("v1.0.0", ""), "/lib/x (v1.0.0 as before)"},
+		{build("v1.0.0", "a"), build("v1.0.0", "b"), "/lib/x (v1.0.0, revision a → b)"},
+		{build("", ""), build("v1.0.0", ""), "/lib/x (unknown version → v1.0.0)"},
+		{build("(devel)", ""), build("v1.0.0", ""), "/lib/x (devel → v1.0.0)"},
+		{build("(devel)", "a"), build("(devel)", "b"), "/lib/x (devel, revision a → b)"},
+		{build("(devel)", ""), build("(devel)", ""), "/lib/x"},
+		{build("", ""), build("", ""), "/lib/x"},
+	} {
+		if got := buildChange(tt.was, tt.is); got != tt.want {
+			t.Errorf("%v, then %v: got %s, want %s", tt.was, tt.is, got, tt.want)
+		}
+	}
+}

@@ -53,11 +53,15 @@ func (b Build) String() string {
 	switch {
 	case b.CompiledIn != "":
 		return "the host itself"
-	case b.Version == "":
+	case b.Version == "" || b.Version == NoVersion:
 		return b.File
 	}
 	return b.File + " (" + b.Version + ")"
 }
+
+// NoVersion is what the go command calls the version of a program whose sources
+// have none.
+const NoVersion = "(devel)"
 
 // BuildOf describes an executable.
 func BuildOf(file string, p *library.Program) Build {

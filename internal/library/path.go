@@ -144,6 +144,9 @@ func (p Path) notFound(name string, err error) *elog.ErrorData {
 	if len(p.CompiledIn) == 0 {
 		return e.WithHint("No libraries are compiled into this host, and \"dynamic_library_path\" is \"%s\".", p.Search)
 	}
+	if p.has(name) {
+		return e.WithHint("It is compiled into this host, which \"$libdir\" stands for; but \"dynamic_library_path\" is \"%s\".", p.Search)
+	}
 	return e.WithHint("Libraries compiled into this host: %s. Others are looked for in \"dynamic_library_path\", which is \"%s\".", strings.Join(p.CompiledIn, ", "), p.Search)
 }
 

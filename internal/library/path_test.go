@@ -50,6 +50,20 @@ func TestLibraryPathErrorsOfSPEC12(t *testing.T) {
 	}
 }
 
+func TestTheHintSaysHowACompiledInLibraryIsFound(t *testing.T) {
+	path := library.Path{Search: "/nonexistent", Libdir: "/lib", CompiledIn: []string{"compiled_in"}}
+	for name, want := range map[string]string{
+		"compiled_in": `It is compiled into this host, which "$libdir" stands for; but "dynamic_library_path" is "/nonexistent".`,
+		"other":       `Libraries compiled into this host: compiled_in. Others are looked for in "dynamic_library_path", which is "/nonexistent".`,
+	} {
+		_, err := path.Find(name)
+		var report *elog.ErrorData
+		if !errors.As(err, &report) || report.Hint != want {
+			t.Errorf("%s: %v has another hint", name, err)
+		}
+	}
+}
+
 func TestALibraryIsFoundWhereThePathSaysFirst(t *testing.T) {
 	one, two := t.TempDir(), t.TempDir()
 	for _, file := range []string{filepath.Join(one, "both"), filepath.Join(two, "both"), filepath.Join(two, "compiled_in"), filepath.Join(two, "second")} {
