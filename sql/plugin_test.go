@@ -54,6 +54,8 @@ func TestAPluginsScriptsAreInstalledUpgradedAndDropped(t *testing.T) {
 	failure(t, installFrom(t, c, conn, "thing", "app"), "42704", `required extension "other" is not installed`)
 	check(t, installFrom(t, c, conn, "other", "The others"))
 	failure(t, installFrom(t, c, conn, "thing", "nope"), "3F000", `schema "nope" does not exist`)
+	withoutDrop := opened(t, files(t, map[string]string{"thing--1.sql": ""}))
+	failure(t, withoutDrop.Drop(within(t), conn, "thing"), "42704", `extension "thing" is not installed`)
 	check(t, os.Rename(filepath.Join(dir, "extension", "thing.control"), filepath.Join(dir, "control")))
 	early := maps.Clone(plugin)
 	early["thing.control"] = strings.Replace(plugin["thing.control"], "1.1", "1.0", 1)

@@ -1,6 +1,7 @@
 package settings_test
 
 import (
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -111,6 +112,24 @@ func TestSampleShowsEverySettingWithItsDefault(t *testing.T) {
 	}
 	if len(shown) != 0 {
 		t.Errorf("the sample has settings that do not exist: %v", shown)
+	}
+}
+
+func TestTheManualListsEverySetting(t *testing.T) {
+	manual, err := os.ReadFile("../../docs/OPERATING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| (?:`([^`]*)`)?[^|]*\\| (.*) \\|$").FindAllStringSubmatch(string(manual), -1)
+	listed := make(map[string][]string)
+	for _, row := range rows {
+		listed[row[1]] = row
+	}
+	for _, d := range settings.Definitions() {
+		row, ok := listed[d.Name]
+		if !ok || row[2] != d.Default || strings.Contains(row[3], "(restart)") != (d.Context == guc.Postmaster) {
+			t.Errorf("%s: the manual has %q; the default is %q, the context %v", d.Name, row, d.Default, d.Context)
+		}
 	}
 }
 
