@@ -27,7 +27,7 @@ type pluginRow struct {
 	Name string `json:"name"`
 	control.Build
 	State     pluginState `json:"state"`
-	Reason    string      `json:"reason"`    // of left_out, unusable and replaced
+	Reason    string      `json:"reason"`    // of left_out, unusable, replaced and missing
 	LoadedAt  *time.Time  `json:"loaded_at"` // when its Init ran for the host, or null
 	Workers   []string    `json:"workers"`   // static workers
 	Functions []string    `json:"functions"`
@@ -37,11 +37,12 @@ type pluginRow struct {
 // pluginState is what a library is to the host.
 type pluginState string
 
-// The states. With a host that runs, the first three are those of
+// The states. With a host that runs, the first four are those of
 // shared_preload_libraries.
 const (
 	pluginLoaded    pluginState = "loaded"
 	pluginReplaced  pluginState = "replaced" // it is loaded, and its name leads to something else by now
+	pluginMissing   pluginState = "missing"  // it is loaded, and its name leads nowhere by now
 	pluginLeftOut   pluginState = "left_out" // it should be loaded, and could not
 	pluginAvailable pluginState = "available"
 	pluginUnusable  pluginState = "unusable"
@@ -149,7 +150,7 @@ func preloadedRow(l control.Library, path library.Path) pluginRow {
 	case l.LeftOut != nil:
 		row.State, row.Reason, row.LoadedAt = pluginLeftOut, l.LeftOut.Message, nil
 	case err != nil:
-		row.State, row.Reason = pluginReplaced, err.Error()
+		row.State, row.Reason = pluginMissing, "a reload would fail: "+err.Error()
 	case at.CompiledIn != l.Build.CompiledIn, at.File != l.Build.File:
 		row.State, row.Reason = pluginReplaced, "the name leads to "+describeLocation(at)+" now"
 	case at.File != "":
