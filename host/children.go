@@ -184,9 +184,9 @@ func (c *children) buried(id postmaster.ChildID) (postmaster.Exited, bool) {
 	}
 	failpoint.Of(failpoint.ExitSeen, p.pid)
 	ev := c.lastWords(p) // before it is reaped: then, whoever waits for its lock may take it away
-	if !ev.Clean {
-		// It could not see to what it has started. Until it is reaped, its pid
-		// can't be another group's.
+	if !ev.Clean || p.preload {
+		// It could not see to what it has started, or an Init has, which nobody
+		// has asked for. Until it is reaped, its pid can't be another group's.
 		_ = unix.Kill(-p.pid, unix.SIGKILL)
 	}
 	failpoint.Of(failpoint.LastWordsRead, p.pid)

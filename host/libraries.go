@@ -1,7 +1,10 @@
 package host
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/pgexthost/pgexthost/internal/control"
 	"github.com/pgexthost/pgexthost/internal/handshake"
@@ -35,18 +38,26 @@ type inspection struct {
 type foundLibrary struct {
 	handshake.Library
 	inspection
+	places []string // where it is: see placesOf
 }
 
-// place is what the core calls it.
-func (f *foundLibrary) place() string {
-	switch {
-	case f == nil:
-	case f.File != "":
-		return f.File
-	case f.CompiledIn != "":
-		return "$libdir/" + f.CompiledIn
+// placesOf returns everything that tells a file from others: two names lead to the
+// same library if they have one of these in common. The path, since another file
+// may have taken that place; the path without symbolic links, of which the same is
+// true; and the file itself, which may have several names. Size and time guard
+// against another file that was given its number. Mirrors the two ways in which
+// internal_load_library finds a library among those that are loaded.
+func placesOf(file string, is library.Identity) []string {
+	places := []string{file}
+	if real, err := filepath.EvalSymlinks(file); err == nil && real != file {
+		places = append(places, real)
 	}
-	return ""
+	return append(places, fmt.Sprintf("file %d:%d of %d bytes at %d", is.Dev, is.Inode, is.Size, is.MTime))
+}
+
+// is reports whether two names have led to the same library.
+func (f *foundLibrary) is(other *foundLibrary) bool {
+	return slices.ContainsFunc(f.places, func(place string) bool { return slices.Contains(other.places, place) })
 }
 
 // build describes it.
@@ -98,7 +109,7 @@ func (r *resolver) find(q libraryRequest) *foundLibrary {
 	}
 	at, err := library.Path{Search: q.search, Libdir: r.libdir, CompiledIn: plugins.Libraries()}.Find(q.name)
 	if err == nil && at.CompiledIn != "" {
-		found.CompiledIn = at.CompiledIn
+		found.CompiledIn, found.places = at.CompiledIn, []string{"$libdir/" + at.CompiledIn}
 		return found
 	}
 	if err == nil {
@@ -109,7 +120,7 @@ func (r *resolver) find(q libraryRequest) *foundLibrary {
 		found.Error.Cause = nil // for this process only
 		return found
 	}
-	found.File = at.File
+	found.File, found.places = at.File, placesOf(at.File, found.identity)
 	return found
 }
 
@@ -136,14 +147,14 @@ func (h *host) request(name string) *libraryRequest {
 
 // preloadedBy returns the libraries that a worker's process initializes before
 // it looks for its own.
-func (h *host) preloadedBy(lib *handshake.Library) []string {
+func (h *host) preloadedBy(lib *foundLibrary) []string {
 	var names []string
 	for _, l := range h.libraries {
 		switch {
 		case lib == nil, l.leftOut != nil:
 		case lib.File == "" && l.found.CompiledIn != "":
 			names = append(names, l.found.CompiledIn)
-		case lib.File != "" && l.found.File == lib.File:
+		case lib.File != "" && l.found.is(lib):
 			return []string{lib.Name}
 		}
 	}

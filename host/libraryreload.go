@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/pgexthost/pgexthost/host/postmaster"
 	"github.com/pgexthost/pgexthost/internal/control"
@@ -36,8 +37,25 @@ func (h *host) takeReload() {
 func (h *host) spawnPreload(cmd postmaster.Spawn) {
 	startup := h.startup()
 	startup.Preload = []string{cmd.Preload}
-	h.reloading.wait = h.newPreloadWait(cmd.Child)
-	h.children.start(cmd.Child, shmem.ProcPreload, "preload", startup, h.request(cmd.Preload))
+	h.reloading.wait = h.newPreloadWait(cmd.Child, cmd.Preload, func() {
+		h.children.start(cmd.Child, shmem.ProcPreload, "preload", startup, h.request(cmd.Preload))
+	})
+	h.reloading.wait.begin()
+}
+
+// awaits reports whether a child is that of the reload, which may be nil.
+func (r *libraryReload) awaits(child postmaster.ChildID) bool {
+	return r != nil && r.wait != nil && r.wait.child == child
+}
+
+// preloadRetry tries to start the process again. The core, to which it is still
+// being started, hears about it now if the host has something else to do.
+func (h *host) preloadRetry(w *preloadWait) {
+	if refusal := h.machine.AcceptsReload(); refusal != nil {
+		h.step(postmaster.Spawned{Child: w.child, Err: refusal})
+		return
+	}
+	w.begin()
 }
 
 // preloadStarted tells the process what it is for, now that it is known which
@@ -62,7 +80,7 @@ func (h *host) preloadedAs(name string, found *foundLibrary) *loadedLibrary {
 		}
 	}
 	for _, l := range h.libraries {
-		if l.leftOut == nil && l.found.place() == found.place() {
+		if found != nil && l.found.is(found) {
 			return l
 		}
 	}
@@ -96,7 +114,7 @@ func (h *host) judgeReload() {
 
 // loadAgain puts a library in the place of what it was, but for its workers.
 func (h *host) loadAgain(r *libraryReload, result *preload) (postmaster.LibraryReloaded, error) {
-	ev := postmaster.LibraryReloaded{Names: []string{r.name}, Places: []string{result.library.place()}}
+	ev := postmaster.LibraryReloaded{Names: []string{r.name}, Places: slices.Clone(result.library.places)}
 	r.answer.Is = result.library.build()
 	old := h.preloadedAs(r.name, &result.library)
 	if old == nil {
@@ -120,7 +138,7 @@ func (h *host) loadAgain(r *libraryReload, result *preload) (postmaster.LibraryR
 	if old.leftOut == nil {
 		was := old.found.build()
 		r.answer.Was = &was
-		ev.Places = append(ev.Places, old.found.place())
+		ev.Places = append(ev.Places, old.found.places...)
 	}
 	ev.Names, ev.Registrar, ev.Static = append(ev.Names, old.name), old.name, next.static
 	h.saveSettings()

@@ -65,17 +65,7 @@ func (h *host) untilWake() time.Duration {
 func (h *host) dispatch(ev any) {
 	switch ev := ev.(type) {
 	case started:
-		p := h.children.born(ev)
-		h.step(postmaster.Spawned{Child: ev.child, Pid: ev.result.pid, Place: ev.result.library.place(), Err: ev.result.err, Transient: transient(ev.result.err)})
-		switch {
-		case p == nil:
-		case p.preload:
-			h.preloadStarted(p, ev)
-		default:
-			ev.startup.Preload = h.preloadedBy(ev.startup.Library)
-			// Only now may the child go on: its slot tells its pid already.
-			h.children.greet(p, ev.startup, h.store.Duration(settings.LibraryInitTimeout))
-		}
+		h.started(ev)
 	case shakenHands:
 		h.children.greeted(ev.child, ev.err)
 	case goneQuiet:
@@ -85,10 +75,12 @@ func (h *host) dispatch(ev any) {
 		h.judgeReload()
 	case tooLate:
 		ev.wait.tooLate()
+	case fileWasBusy:
+		h.preloadRetry(ev.wait)
 	case exited:
 		if end, ok := h.children.buried(ev.child); ok {
 			h.step(end)
-			if h.reloading != nil && h.reloading.wait != nil && h.reloading.wait.child == ev.child {
+			if h.reloading.awaits(ev.child) {
 				h.reloading.wait.exited(end)
 				h.judgeReload()
 			}
@@ -98,6 +90,32 @@ func (h *host) dispatch(ev any) {
 		}
 	case rung:
 		h.checkSignals()
+	}
+}
+
+// started tells the core of a process that was started, or could not be, and lets
+// it go on.
+func (h *host) started(ev started) {
+	p, err := h.children.born(ev), ev.result.err
+	if p == nil && h.reloading.awaits(ev.child) {
+		if h.reloading.wait.triesAgain(err) {
+			return
+		}
+		err = notStarted(h.reloading.name, ev.result)
+	}
+	var places []string
+	if ev.result.library != nil {
+		places = ev.result.library.places
+	}
+	h.step(postmaster.Spawned{Child: ev.child, Pid: ev.result.pid, Places: places, Err: err, Transient: transient(err)})
+	switch {
+	case p == nil:
+	case p.preload:
+		h.preloadStarted(p, ev)
+	default:
+		ev.startup.Preload = h.preloadedBy(ev.result.library)
+		// Only now may the child go on: its slot tells its pid already.
+		h.children.greet(p, ev.startup, h.store.Duration(settings.LibraryInitTimeout))
 	}
 }
 

@@ -51,7 +51,7 @@ func (h *host) preloadLibraries() error {
 func (h *host) preloadLibrary(name, title string, checkOnly bool) (*preload, error) {
 	result, err := h.runPreload(name, title, checkOnly)
 	if err == nil && slices.ContainsFunc(h.libraries, func(l *loadedLibrary) bool {
-		return l.leftOut == nil && l.found.place() == result.library.place()
+		return l.found.is(&result.library)
 	}) {
 		return result, nil // the list names it twice
 	}
@@ -113,19 +113,27 @@ type preload struct {
 }
 
 // runPreload starts the preload child of a library and waits for its end and
-// its result: it is the event loop's small sister, for the time before there is a
-// core.
+// its result.
 func (h *host) runPreload(name, title string, checkOnly bool) (*preload, error) {
 	startup := h.startup()
 	startup.Preload, startup.Registered, startup.CheckOnly = []string{name}, h.registeredBeside(name), checkOnly
-	w := h.newPreloadWait(preloadChild)
+	return h.awaitPreload(h.newPreloadWait(preloadChild, name, func() {
+		h.children.start(preloadChild, shmem.ProcPreload, title, startup, h.request(name))
+	}))
+}
+
+// awaitPreload is the event loop's small sister, for the time before there is a
+// core.
+func (h *host) awaitPreload(w *preloadWait) (*preload, error) {
 	defer w.close()
-	h.children.start(preloadChild, shmem.ProcPreload, title, startup, h.request(name))
+	w.begin()
 	done := h.ctx.Done()
 	for !w.over() {
 		select {
 		case ev := <-h.events:
 			h.preloadEvent(w, ev)
+		case <-w.stuck:
+			return nil, w.whyStuck()
 		case <-h.signals.smart:
 			w.abort(errPreloadStopped())
 		case <-h.signals.fast:
@@ -144,7 +152,13 @@ func (h *host) runPreload(name, title string, checkOnly bool) (*preload, error) 
 func (h *host) preloadEvent(w *preloadWait, ev any) {
 	switch ev := ev.(type) {
 	case started:
-		w.started(h.children.born(ev), ev)
+		if p := h.children.born(ev); p != nil {
+			w.started(p, ev)
+		} else if !w.triesAgain(ev.result.err) {
+			w.failed(ev.result)
+		}
+	case fileWasBusy:
+		ev.wait.begin()
 	case preloaded:
 		ev.wait.take(ev)
 	case tooLate:

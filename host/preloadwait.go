@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -19,17 +20,34 @@ import (
 // core that gives names.
 const preloadChild postmaster.ChildID = 0
 
+// busyLimit is how long a library that is being written to is waited for, and
+// busyPause how long between two attempts to start it.
+const (
+	busyLimit = 5 * time.Second
+	busyPause = 50 * time.Millisecond
+)
+
 // preloadWait is the state of waiting for one preload child: for its result, and
 // for its exit. It never blocks; the event loop, or the one before that, feeds it.
+//
+//	begin ──► being started ──► runs ──► exited, last words awaited ──► over
+//	  ▲          │     │ could not be started                            ▲
+//	  └─ paused ◄┘     └─────────────────────────────────────────────────┘
 type preloadWait struct {
-	host  *host
-	child postmaster.ChildID
-	limit *time.Timer // library_init_timeout, or nil
+	host   *host
+	child  postmaster.ChildID
+	name   string      // of the library
+	launch func()      // has the process started; a started event answers
+	timer  *time.Timer // of what ends the present state by itself, or nil
 
-	library foundLibrary
-	got     *preloaded
-	end     *postmaster.Exited
-	stop    error // why the child was put an end to, or why there is none
+	firstBusy time.Time // when the file was found to be written to; zero: never
+	paused    bool      // until it is tried again
+	process   *process  // since it was started
+	library   foundLibrary
+	got       *preloaded
+	end       *postmaster.Exited
+	stop      error            // why the child was put an end to, or why there is none
+	stuck     <-chan time.Time // since there was no child to put an end to; else nil
 }
 
 // preloaded is the event that carries the preload child's result.
@@ -39,56 +57,130 @@ type preloaded struct {
 	err    error
 }
 
-// tooLate is the event that a preload child has used up its time.
-type tooLate struct{ wait *preloadWait }
+// tooLate is the event that a preload child has used up its time, and fileWasBusy
+// the one that its start is to be tried again.
+type (
+	tooLate     struct{ wait *preloadWait }
+	fileWasBusy struct{ wait *preloadWait }
+)
 
-// newPreloadWait begins to wait for a child that is being started.
-func (h *host) newPreloadWait(child postmaster.ChildID) *preloadWait {
-	w := &preloadWait{host: h, child: child}
-	if limit := h.store.Duration(settings.LibraryInitTimeout); limit > 0 {
-		w.limit = time.AfterFunc(limit, func() { h.post(tooLate{w}) })
-	}
-	return w
+// newPreloadWait returns the state before the child is started, which launch
+// does.
+func (h *host) newPreloadWait(child postmaster.ChildID, name string, launch func()) *preloadWait {
+	return &preloadWait{host: h, child: child, name: name, launch: launch}
 }
 
-// close ends the timer.
+// begin has the child started, for the first time or again.
+func (w *preloadWait) begin() {
+	if w.end != nil {
+		return
+	}
+	w.paused = false
+	if limit := w.host.store.Duration(settings.LibraryInitTimeout); limit > 0 {
+		w.after(limit, func() { w.host.post(tooLate{w}) })
+	}
+	w.launch()
+}
+
+// after sets the timer, in the place of what it was set to.
+func (w *preloadWait) after(d time.Duration, f func()) {
+	w.stopTimer()
+	w.timer = time.AfterFunc(d, f)
+}
+
+func (w *preloadWait) stopTimer() {
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+// close ends the timer and the conversation: nobody has a say any more, not even
+// who has inherited the child's end of the socket.
 func (w *preloadWait) close() {
-	if w.limit != nil {
-		w.limit.Stop()
+	w.stopTimer()
+	if w.process != nil {
+		_ = w.process.socket.Close()
 	}
 }
 
 // over reports whether there is an outcome.
 func (w *preloadWait) over() bool { return w.end != nil && (w.got != nil || w.stop != nil) }
 
-// started begins the conversation with the process; nil means that there is none.
+// started begins the conversation with the process.
 func (w *preloadWait) started(p *process, ev started) {
-	if p == nil {
-		w.stop = fatal(elog.SystemError, ev.result.err, "could not fork preload process: %v", ev.result.err)
-		w.end = &postmaster.Exited{}
-		return
-	}
-	w.library = *ev.result.library
+	w.process, w.library, w.stuck = p, *ev.result.library, nil
 	go w.host.readPreload(w, p.socket, ev.startup)
 	if w.stop != nil {
 		w.abort(w.stop)
 	}
 }
 
-// abort puts an end to the child, if it is not gone.
+// triesAgain reports whether a start that has failed is tried again: somebody is
+// writing to the file, or was when another process was forked, which will have
+// closed it soon.
+func (w *preloadWait) triesAgain(err error) bool {
+	if w.stop != nil || !errors.Is(err, unix.ETXTBSY) {
+		return false
+	}
+	if w.firstBusy.IsZero() {
+		w.firstBusy = time.Now()
+	}
+	if time.Since(w.firstBusy) > busyLimit {
+		return false
+	}
+	w.paused = true
+	w.after(busyPause, func() { w.host.post(fileWasBusy{w}) })
+	return true
+}
+
+// failed notes that there is no process, and none will be tried to start.
+func (w *preloadWait) failed(result spawned) {
+	if w.stop == nil {
+		w.stop = notStarted(w.name, result)
+	}
+	w.end = &postmaster.Exited{}
+}
+
+// notStarted words the failure to start a preload child.
+func notStarted(name string, result spawned) error {
+	if result.library == nil || result.library.File == "" {
+		return fatal(elog.SystemError, result.err, "could not fork preload process: %v", result.err)
+	}
+	e := elog.AsErrorData(result.err, elog.Fatal)
+	e.Message, e.Code = fmt.Sprintf("could not load library \"%s\": %s", name, e.Message), elog.FileAccessCode(result.err)
+	return e
+}
+
+// abort puts an end to the child, if it is not gone. If it has not been born, the
+// file system of the library may be dead, and with it the only thread that starts
+// processes.
 func (w *preloadWait) abort(why error) {
-	if w.end != nil {
-		return
-	}
 	w.stop = why
-	if p := w.host.children.byID[w.child]; p != nil {
+	switch p := w.host.children.byID[w.child]; {
+	case w.end != nil:
+	case p != nil:
 		_ = unix.Kill(-p.pid, unix.SIGKILL)
+	case w.paused:
+		w.end = &postmaster.Exited{}
+	case w.stuck == nil:
+		w.stuck = time.After(goneGrace)
 	}
+}
+
+// whyStuck is why there can be no host if the thread that starts processes does
+// not come back: it would not start any other either.
+func (w *preloadWait) whyStuck() error {
+	var out leftOut
+	if !errors.As(w.stop, &out) {
+		return w.stop // it would have ended anyway
+	}
+	return elog.New(elog.Fatal, elog.InternalError, "could not load library \"%s\": looking for it does not end", w.name).
+		WithHint("A file system on \"%s\" may not be answering.", settings.DynamicLibraryPath)
 }
 
 // tooLate ends an Init that has used up its time.
 func (w *preloadWait) tooLate() {
-	if !w.over() && w.stop == nil {
+	if w.end == nil && w.stop == nil && !w.paused {
 		w.abort(leaveOut(elog.New(elog.Warning, elog.InternalError, "its Init has not returned within %s", w.host.store.Duration(settings.LibraryInitTimeout)).
 			WithHint("If it needs that long, raise \"%s\".", settings.LibraryInitTimeout)))
 	}
@@ -106,11 +198,13 @@ func (w *preloadWait) take(ev preloaded) {
 }
 
 // exited notes the end of the process. Its last words may still be on their way;
-// who has inherited its end of the socket can't hold up anybody for long.
+// a process that it has left behind and that keeps the socket open can't hold up
+// anybody for long.
 func (w *preloadWait) exited(end postmaster.Exited) {
 	w.end = &end
 	if w.got == nil {
-		time.AfterFunc(goneGrace, func() { w.host.post(preloaded{wait: w, err: os.ErrDeadlineExceeded}) })
+		socket := w.process.socket
+		w.after(goneGrace, func() { _ = socket.Close() })
 	}
 }
 
@@ -155,5 +249,8 @@ func (h *host) readPreload(w *preloadWait, socket *os.File, startup handshake.St
 		err = handshake.Read(socket, &result)
 	}
 	failpoint.Here(failpoint.PreloadRead)
+	if errors.Is(err, os.ErrClosed) { // by this side, since the child is gone
+		err = io.EOF
+	}
 	h.post(preloaded{w, result, err})
 }

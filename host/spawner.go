@@ -109,6 +109,9 @@ func (s *spawner) start(r spawnRequest) spawned {
 	}
 	result := r.start()
 	result.library = lib
+	if lib != nil && r.path == lib.File && errors.Is(result.err, unix.ENOENT) { // not the trampoline
+		result.err = explainMissing(r.path, result.err)
+	}
 	return result
 }
 
@@ -124,6 +127,16 @@ func (r *spawnRequest) limit(lib *handshake.Library) error {
 	}
 	r.env, r.path = order.Environment(r.env), executable
 	return nil
+}
+
+// explainMissing adds what "No such file or directory" means of an executable
+// that is there.
+func explainMissing(file string, err error) error {
+	if unix.Access(file, unix.F_OK) != nil {
+		return err
+	}
+	return elog.New(elog.Error, elog.FileAccessCode(err), "%v", err).WithCause(err).
+		WithHint("The file is there, but not the dynamic linker that it asks for. Build it with CGO_ENABLED=0, or on this system.")
 }
 
 func (r spawnRequest) start() spawned {

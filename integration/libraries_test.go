@@ -1,13 +1,18 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/plugins"
 )
@@ -129,6 +134,15 @@ func TestAWorkerOfAnUnusableLibrarySaysWhyItFails(t *testing.T) {
 			},
 			[]string{`ERROR:  could not access file "gone": No such file or directory \(SQLSTATE 58P01\)$`, `HINT:  Libraries compiled into this host: .* Others are looked for in "dynamic_library_path", which is "/`},
 		},
+		"pipe": {
+			func(t *testing.T, file string) {
+				t.Helper()
+				if err := errors.Join(os.Remove(file), unix.Mkfifo(file, 0o700)); err != nil {
+					t.Fatal(err)
+				}
+			},
+			[]string{`ERROR:  could not load library "pipe": it is not a regular file \(SQLSTATE XX000\)$`},
+		},
 		"exits": {nil, []string{
 			`LOG:  background worker "greeter" \(PID \d+\) could not be started: could not load library "exits": it exited with exit code 3$`,
 			`HINT:  It has to call plugins.Main first thing`,
@@ -183,6 +197,7 @@ func TestNothingThatAnInitDoesHarmsOthers(t *testing.T) {
 		"init_registers_a_million": `LOG:  999[0-9]* more background workers were refused$`,
 		"hangs":                    `WARNING:  library "hangs" was not preloaded: its Init has not returned within 3s$`,
 		"exits":                    `WARNING:  library "exits" was not preloaded: preload process \(PID \d+\) exited with exit code 3$`,
+		"escapes":                  `WARNING:  library "escapes" was not preloaded: preload process \(PID \d+\) exited with exit code 3$`,
 		"babbles":                  `WARNING:  library "babbles" was not preloaded: could not load library "babbles": `,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -197,6 +212,9 @@ func TestNothingThatAnInitDoesHarmsOthers(t *testing.T) {
 			h.waitLog(says)
 			h.waitLog(`LOG:  extension host is ready$`)
 			h.waitLog(`LOG:  one says hello$`)
+			if name == "escapes" {
+				h.kill(h.leftBehind())
+			}
 			if name != "init_registers_a_million" { // which has taken all slots but one
 				h.waitLog(`LOG:  bystander waits$`)
 			}
@@ -284,12 +302,88 @@ func TestTwoLibrariesShareTheSlots(t *testing.T) {
 func TestALibraryNamedTwiceIsLoadedOnce(t *testing.T) {
 	t.Parallel()
 	dir, search := libdir(t, "one")
-	h := startHost(t, search, withSetting("shared_preload_libraries=one, "+filepath.Join(dir, "one")))
+	if err := os.Symlink("one", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(filepath.Join(dir, "one"), filepath.Join(dir, "other")); err != nil {
+		t.Fatal(err)
+	}
+	h := startHost(t, search, withWorkers(greeter(dir+"/.//one")),
+		withSetting("shared_preload_libraries=faults, one, link, other, "+filepath.Join(dir, "one")+", "+dir+"//./one"))
 	h.waitLog(`LOG:  extension host is ready$`)
-	h.waitLog(`LOG:  one says hello$`)
+	h.waitLogCount(`LOG:  one says hello$`, 2) // its own worker, and the greeter
 	h.stop()
-	if n := h.count(`DEBUG:  starting background worker process "one worker"$`); n != 1 {
+	if n := h.count(`DEBUG:  starting background worker process "[a-z]+ worker"$`); n != 1 {
 		t.Errorf("its worker was started %d times", n)
+	}
+	if n := h.count(`must be registered in "shared_preload_libraries"`); n != 0 {
+		t.Error("under another name it does not count as preloaded")
+	}
+}
+
+// leftBehind waits until a library has left a process behind, and returns its pid.
+func (h *testHost) leftBehind() int {
+	h.t.Helper()
+	text := h.waitLog(`has left process (\d+) behind$`)[1]
+	pid, err := strconv.Atoi(text)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return pid
+}
+
+// An Init runs at each start and at each config check.
+func TestAProcessThatAnInitHasStartedEndsWithIt(t *testing.T) {
+	t.Parallel()
+	_, search := libdir(t, "init_leaves")
+	h := startHost(t, search, withSetting("shared_preload_libraries=init_leaves"))
+	h.waitLog(`LOG:  extension host is ready$`)
+	h.awaitEnd(h.leftBehind())
+	h.stop()
+}
+
+func (h *testHost) awaitEnd(pid int) {
+	h.t.Helper()
+	h.eventually("the process to end", func() bool { return errors.Is(unix.Kill(pid, 0), unix.ESRCH) || isZombie(pid) })
+}
+
+// isZombie reports whether a process has ended and nobody has reaped it, as in a
+// container without an init process.
+func isZombie(pid int) bool {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return strings.Contains(string(text), ") Z ")
+}
+
+// An installation that writes to the file may be about to end.
+func TestALibraryThatIsBeingWrittenIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		patience time.Duration
+		says     string
+	}{
+		"for a while":  {500 * time.Millisecond, `LOG:  one says hello$`},
+		"not for ever": {time.Hour, `FATAL:  could not load library "one": could not execute "/.*/one": Text file busy$`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, search := libdir(t, "one")
+			writer, err := os.OpenFile(filepath.Join(dir, "one"), os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer writer.Close()
+			timer := time.AfterFunc(tt.patience, func() { _ = writer.Close() })
+			defer timer.Stop()
+			h := startHost(t, search, withSetting("shared_preload_libraries=one"))
+			h.waitLog(tt.says)
+			if tt.patience == time.Hour {
+				if code := h.awaitExit(); code != 1 {
+					t.Errorf("exit code %d", code)
+				}
+				return
+			}
+			h.stop()
+		})
 	}
 }
 

@@ -36,7 +36,7 @@ func (ev Spawned) apply(m *Machine) {
 	switch {
 	case ev.Err == nil:
 		if c.worker != nil {
-			c.worker.place = ev.Place
+			c.worker.places = ev.Places
 		}
 		m.adopt(c, ev.Pid)
 	case c.worker != nil:

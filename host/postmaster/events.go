@@ -38,9 +38,9 @@ type ServerStateChanged struct {
 type Spawned struct {
 	Child     ChildID
 	Pid       int
-	Place     string // where the shell found the library that a worker's function is in; it means nothing to the core, but is the same for the same
-	Err       error  // why there is no process, or nil
-	Transient bool   // Err may go away by itself: EAGAIN, ENOMEM, EMFILE, ETXTBSY
+	Places    []string // where the shell found the library that a worker's function is in; they mean nothing to the core, but the same library has one in common
+	Err       error    // why there is no process, or nil
+	Transient bool     // Err may go away by itself: EAGAIN, ENOMEM, EMFILE, ETXTBSY
 }
 
 // Exited says that a child is gone and reaped. It follows the child's

@@ -190,7 +190,8 @@ func (w *worker) isOf(registrar string) bool {
 
 // concerns reports whether a worker runs from the library.
 func (ev *LibraryReloaded) concerns(w *worker) bool {
-	return slices.Contains(ev.Names, w.def.EntryLibrary()) || w.place != "" && slices.Contains(ev.Places, w.place)
+	return slices.Contains(ev.Names, w.def.EntryLibrary()) ||
+		slices.ContainsFunc(w.places, func(place string) bool { return slices.Contains(ev.Places, place) })
 }
 
 // pair finds out which static workers of a library are which of those that it

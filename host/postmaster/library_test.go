@@ -75,7 +75,7 @@ func (r *rig) reload(static ...plugins.BackgroundWorker) {
 
 func (r *rig) reloaded(static ...plugins.BackgroundWorker) {
 	r.t.Helper()
-	r.step(postmaster.LibraryReloaded{Names: []string{"lib"}, Places: []string{"/lib"}, Registrar: "lib", Static: static})
+	r.step(postmaster.LibraryReloaded{Names: []string{"lib"}, Places: []string{"new file", "/lib"}, Registrar: "lib", Static: static})
 }
 
 func TestAReloadDrainsAWorkerAndStartsItAgainAtOnce(t *testing.T) {
@@ -170,7 +170,7 @@ func TestAReloadConcernsTheWorkersOfTheLibrary(t *testing.T) {
 		}
 		r.register(w)
 		r.pids++
-		r.step(postmaster.Spawned{Child: r.byName[name], Pid: r.pids, Place: place})
+		r.step(postmaster.Spawned{Child: r.byName[name], Pid: r.pids, Places: []string{"old file", place}})
 	}
 	r.trace = nil
 	r.reload(named("static"))

@@ -24,7 +24,7 @@ type worker struct {
 	goesOn    bool   // it was drained, and starts again whatever its restart time says
 
 	registrar string                    // the library that has registered it, of a static worker
-	place     string                    // where its process has found its library: see Spawned
+	places    []string                  // where its process has found its library: see Spawned
 	next      *plugins.BackgroundWorker // its registration from the next start on; only while it has a child
 
 	crashedAt    time.Time // when it ended with an error; zero: it did not
