@@ -146,7 +146,8 @@ func (c *LibraryCheck) load(h *host) error {
 	start := time.Now()
 	result, err := h.preloadLibrary(name, "plugin check", true)
 	c.Took = time.Since(start)
-	c.Stdout, c.Stderr = stdout.end(), stderr.end()
+	patience := time.Now().Add(goneGrace)
+	c.Stdout, c.Stderr = stdout.end(patience), stderr.end(patience)
 	if result != nil {
 		c.Name, c.Functions = result.Library, result.Functions
 		for _, report := range result.Reports { // the refused registrations and values: LOG in a host's log
@@ -238,11 +239,12 @@ func newCapture() (*capture, error) {
 	return c, nil
 }
 
-// end returns what was written. What the child has started may have the
-// descriptor still.
-func (c *capture) end() string {
+// end returns what was written. What the child has started, and does not belong
+// to its process group any more, may have the descriptor still: it is waited for
+// until the deadline.
+func (c *capture) end(deadline time.Time) string {
 	_ = c.in.Close()
-	_ = c.out.SetReadDeadline(time.Now().Add(goneGrace)) // a pipe has one
+	_ = c.out.SetReadDeadline(deadline) // a pipe has one
 	<-c.done
 	_ = c.out.Close()
 	return c.text.String()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -211,4 +212,18 @@ func TestCheckLeavesNothing(t *testing.T) {
 	t.Setenv("TMPDIR", temp)
 	pgexthost(t, "plugin", "check", file).want(t, 0, "a host would load it", "")
 	expectEmpty(t, temp)
+}
+
+// Nor what an Init has started: that would keep what "plugin check" prints open, for one.
+func TestCheckEndsWhatAnInitHasStarted(t *testing.T) {
+	t.Parallel()
+	c, r := check(t, "init_starts_a_process")
+	pid, err := strconv.Atoi(strings.TrimSpace(c.Stderr))
+	if err != nil || r.code != 0 {
+		t.Fatalf("%v, exit code %d, %+v", err, r.code, c)
+	}
+	eventually(t, "its end", func() bool { // the kernel takes its time
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		return err != nil || strings.Contains(string(stat), ") Z ")
+	})
 }

@@ -32,6 +32,9 @@ func runPluginNew(ctx context.Context, args []string) error {
 		return err
 	}
 	steps := []string{"cd " + o.Name}
+	if scaffold.InWorkspace(ctx, o.Name) {
+		steps = append(steps, "go work use .")
+	}
 	if incomplete != nil {
 		printReport(os.Stderr, incomplete)
 		steps = append(steps, "go mod tidy")

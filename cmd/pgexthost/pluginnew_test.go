@@ -194,3 +194,25 @@ func TestPluginNewRefusesAndWritesNothing(t *testing.T) {
 	}
 	expectEmpty(t, dir)
 }
+
+// In a workspace, a module is not built before it is a part of that.
+func TestPluginNewInAWorkspaceSaysHowToJoinIt(t *testing.T) {
+	t.Parallel()
+	dir := shortTempDir(t)
+	if err := os.WriteFile(filepath.Join(dir, "go.work"), []byte("go 1.26.0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	checkout, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := program("plugin", "new", "mine", "--replace", checkout)
+	cmd.Dir = dir
+	r := runToEnd(t, cmd)
+	r.want(t, 0, "    cd mine\n    go work use .\n    go build -o lib/mine .\n", "")
+	build := exec.Command("sh", "-ec", "cd mine; go work use .; go build -o lib/mine .")
+	build.Dir = dir
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}

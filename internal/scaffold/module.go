@@ -3,6 +3,7 @@ package scaffold
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -140,8 +141,23 @@ func complete(ctx context.Context, dir string) *elog.ErrorData {
 	if err == nil {
 		return nil
 	}
-	return elog.New(elog.Warning, elog.UndefinedFile, "could not complete go.mod and go.sum").WithDetail("%s", firstLine(reason, err)).WithCause(err).
+	problem := elog.New(elog.Warning, elog.UndefinedFile, "could not complete go.mod and go.sum").WithDetail("%s", firstLine(reason, err)).WithCause(err).
 		WithHint("Run \"go mod tidy\" there. If version %s can't be had, build against a checkout: --replace DIR.", "v"+version.Number)
+	if errors.Is(err, exec.ErrNotFound) {
+		problem.Hint = "Install Go, or add it to PATH, and run \"go mod tidy\" there."
+	}
+	return problem
+}
+
+// InWorkspace reports whether the go command takes a directory for a part of a
+// workspace (go.work). A module in it is built only once "go work use" has
+// added it.
+func InWorkspace(ctx context.Context, dir string) bool {
+	cmd := exec.CommandContext(ctx, "go", "env", "GOWORK")
+	cmd.Dir = dir
+	out, err := cmd.Output()
+	file := strings.TrimSpace(string(out))
+	return err == nil && file != "" && file != "off"
 }
 
 // goCommand runs the go command, and returns what it has said on standard error.

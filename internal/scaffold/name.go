@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/pgexthost/pgexthost/internal/handshake"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -33,6 +34,8 @@ func (o *Options) check() error {
 		return refuse("library name \"%s\" is reserved", o.Name).WithDetail("It stands for the host's internal functions.")
 	case slices.Contains(o.Taken, o.Name):
 		return refuse("library name \"%s\" is taken", o.Name).WithDetail("A library of that name is a part of the host.")
+	case o.Module == handshake.Module:
+		return refuse("module path \"%s\" is taken", o.Module).WithDetail("It is that of pgexthost, which the module requires.")
 	case !modulePath.MatchString(o.Module):
 		return refuse("invalid module path: \"%s\"", o.Module).WithHint("A module path looks like example.com/me/%s.", o.Name)
 	}

@@ -157,6 +157,14 @@ func TestWithoutANetworkTheModuleLacksChecksumsOnly(t *testing.T) {
 	}
 }
 
+func TestWithoutAGoCommandItSaysSo(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	incomplete, err := scaffold.Write(t.Context(), t.TempDir(), scaffold.Options{Name: "mine", Replace: checkout})
+	if err != nil || incomplete == nil || !strings.HasPrefix(incomplete.Hint, "Install Go") {
+		t.Fatalf("%v, %+v", err, incomplete)
+	}
+}
+
 func TestARefusedModuleLeavesNothing(t *testing.T) {
 	elsewhere := t.TempDir()
 	if err := os.WriteFile(filepath.Join(elsewhere, "go.mod"), []byte("module example.com/other\n"), 0o600); err != nil {
@@ -179,6 +187,7 @@ func TestARefusedModuleLeavesNothing(t *testing.T) {
 		"the internal one":      {scaffold.Options{Name: "postgres"}, elog.InvalidName, `library name "postgres" is reserved`},
 		"one of the host's":     {scaffold.Options{Name: good, Taken: []string{"mine"}}, elog.InvalidName, `library name "mine" is taken`},
 		"a bad module":          {scaffold.Options{Name: good, Module: "a//b"}, elog.InvalidName, `invalid module path: "a//b"`},
+		"the host's own module": {scaffold.Options{Name: good, Module: handshake.Module}, elog.InvalidName, `module path "` + handshake.Module + `" is taken`},
 		"no checkout":           {scaffold.Options{Name: good, Replace: "/nonexistent"}, elog.UndefinedFile, `could not read the module in directory "/nonexistent": No such file or directory`},
 		"a checkout of another": {scaffold.Options{Name: good, Replace: elsewhere}, elog.WrongObjectType, `has another module in it`},
 	} {
