@@ -56,6 +56,7 @@ type WorkerHistory struct {
 	NextStart  time.Time     // not before this, as far as the worker's past is concerned
 	LostServer bool          // it lost the server, and waits for news of one
 	Terminated bool          // somebody has asked for its end
+	Draining   bool          // a reload of its library has asked its process to end; another follows
 }
 
 // UnregisteredWorker is what is remembered of a worker that is not registered
@@ -139,7 +140,7 @@ func (w *Worker) UnregisteredWorkers() []UnregisteredWorker {
 func history(r shmem.WorkerReport) WorkerHistory {
 	return WorkerHistory{
 		Registered: r.Registered, Restarts: r.Restarts, Started: r.Started, Exited: r.Exited, ExitCode: r.ExitCode, ExitSignal: r.ExitSignal,
-		SQLState: elog.SQLState(r.SQLState), Message: r.Message, NextStart: r.NextStart, LostServer: r.LostServer, Terminated: r.Terminated,
+		SQLState: elog.SQLState(r.SQLState), Message: r.Message, NextStart: r.NextStart, LostServer: r.LostServer, Terminated: r.Terminated, Draining: r.Draining,
 	}
 }
 

@@ -83,7 +83,7 @@ type report struct {
 	exited      int64
 	nextStart   int64
 	lostServer  uint32
-	terminated  uint32
+	asked       uint32 // askedToEnd, askedToDrain
 	sqlState    [8]byte
 	message     [MessageSize]byte
 }

@@ -20,7 +20,14 @@ type WorkerReport struct {
 	NextStart  time.Time // when the worker may start at the earliest; zero: as soon as its start time allows
 	LostServer bool      // it waits for news of the server that it lost
 	Terminated bool      // somebody has asked for its end
+	Draining   bool      // a reload of its library has asked its process to end; another follows
 }
+
+// What a worker that runs was asked for, as bits.
+const (
+	askedToEnd = 1 << iota
+	askedToDrain
+)
 
 // SetReport publishes the report on the slot's worker.
 func (p PostmasterSlots) SetReport(i int, r WorkerReport) {
@@ -35,7 +42,7 @@ func (w *report) store(r *WorkerReport) {
 	w.registered, w.started = toMicros(r.Registered), toMicros(r.Started)
 	w.exited, w.nextStart = toMicros(r.Exited), toMicros(r.NextStart)
 	w.restarts, w.exitCode, w.exitSignal = uint32(r.Restarts), int32(r.ExitCode), int32(r.ExitSignal)
-	w.lostServer, w.terminated = toWord(r.LostServer), toWord(r.Terminated)
+	w.lostServer, w.asked = toWord(r.LostServer), toWord(r.Terminated)*askedToEnd|toWord(r.Draining)*askedToDrain
 	putString(w.sqlState[:], r.SQLState)
 	putString(w.message[:], r.Message)
 }
@@ -94,7 +101,8 @@ func (r *report) load() WorkerReport {
 		Registered: fromMicros(r.registered), Started: fromMicros(r.started),
 		Exited: fromMicros(r.exited), NextStart: fromMicros(r.nextStart),
 		Restarts: int(r.restarts), ExitCode: int(r.exitCode), ExitSignal: unix.Signal(r.exitSignal),
-		SQLState: safeString(r.sqlState[:]), Message: safeString(r.message[:]), LostServer: r.lostServer != 0, Terminated: r.terminated != 0,
+		SQLState: safeString(r.sqlState[:]), Message: safeString(r.message[:]), LostServer: r.lostServer != 0,
+		Terminated: r.asked&askedToEnd != 0, Draining: r.asked&askedToDrain != 0,
 	}
 }
 

@@ -16,7 +16,7 @@ func fullReport() shmem.WorkerReport {
 	at := func(seconds int64) time.Time { return time.UnixMicro(1_700_000_000_000_000 + seconds) }
 	return shmem.WorkerReport{
 		Registered: at(1), Restarts: 3, Started: at(2), Exited: at(3), ExitSignal: unix.SIGKILL, SQLState: "57P01",
-		Message: "it went", NextStart: at(4), LostServer: true, Terminated: true,
+		Message: "it went", NextStart: at(4), LostServer: true, Draining: true,
 	}
 }
 

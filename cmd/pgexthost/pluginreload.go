@@ -76,8 +76,8 @@ func showReload(stdout, stderr io.Writer, r *control.Reloaded, asJSON bool) erro
 			names = append(names, fmt.Sprintf("\"%s\"", printable(w.Name)))
 		}
 	}
-	return elog.New(elog.Error, elog.QueryCanceled, "timed out waiting for the old processes of %s to end", strings.Join(names, ", ")).
-		WithDetail("The library was reloaded. Each of them starts again, from the new file, as soon as it has ended.").
+	return elog.New(elog.Error, elog.QueryCanceled, "timed out waiting for %s", strings.Join(names, ", ")).
+		WithDetail("The library was reloaded. What takes the place of an old process starts as soon as that has ended.").
 		WithHint("\"pgexthost ps\" shows when it has, \"pgexthost why\" what it is doing; \"pgexthost kill KILL PID\" does not wait.")
 }
 

@@ -266,6 +266,7 @@ func (m *Machine) beginAnew(w *worker) ReloadFate {
 		return FateKept
 	case !w.draining:
 		w.draining = true
+		m.touch(w)
 		m.signal(w.child, sigterm)
 	}
 	return FateRestart

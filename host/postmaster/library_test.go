@@ -87,6 +87,9 @@ func TestAReloadDrainsAWorkerAndStartsItAgainAtOnce(t *testing.T) {
 				generation := r.slots.Generation(0)
 				r.reload(w)
 				r.want(fmt.Sprintf("SIGTERM to %d", pids[0]), fmt.Sprintf("answer: restart w (%d)", pids[0]))
+				if !r.reports[0].Draining {
+					t.Error("nobody is told that it is drained")
+				}
 				r.pass(time.Hour) // as long as it needs
 				r.want()
 				r.exit("w", how)
@@ -94,7 +97,7 @@ func TestAReloadDrainsAWorkerAndStartsItAgainAtOnce(t *testing.T) {
 					t.Errorf("got\n%s", got)
 				}
 				r.started("w")
-				if r.slots.Generation(0) != generation || r.reports[0].Restarts != 1 {
+				if r.slots.Generation(0) != generation || r.reports[0].Restarts != 1 || r.reports[0].Draining {
 					t.Errorf("generation %d, %d restarts", r.slots.Generation(0), r.reports[0].Restarts)
 				}
 				r.trace = nil

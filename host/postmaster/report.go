@@ -28,7 +28,7 @@ func (m *Machine) publishReports() {
 // currentReport is the worker's report as of now.
 func (w *worker) currentReport() shmem.WorkerReport {
 	r := w.report
-	r.LostServer = w.lost != notLost
+	r.LostServer, r.Draining = w.lost != notLost, w.draining
 	if w.child == nil {
 		r.NextStart = w.due()
 	}

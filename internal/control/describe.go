@@ -98,8 +98,11 @@ func why(w plugins.WorkerInfo, server serverView, now time.Time) Answer {
 	case w.State == plugins.WorkerRunning:
 		a.Running = true
 		a.Reason = fmt.Sprintf("%s has been running since %s (PID %d)", subject, stamp(w.Started), w.Pid)
-		if w.Terminated {
+		switch {
+		case w.Terminated:
 			a.Reason += ", and was asked to end"
+		case w.Draining:
+			a.Reason += ", and was asked to make room for one that runs from the reloaded library"
 		}
 		a.Detail = doing(w)
 		return a

@@ -39,6 +39,9 @@ func TestWhy(t *testing.T) {
 		{"running", func(w *plugins.WorkerInfo) {
 			w.State, w.Pid, w.Started, w.Terminated = plugins.WorkerRunning, 7, before, true
 		}, shmem.ServerReadWrite, "has been running since 2025-11-21 11:59:00 UTC (PID 7), and was asked to end", ""},
+		{"running", func(w *plugins.WorkerInfo) {
+			w.State, w.Pid, w.Started, w.Draining = plugins.WorkerRunning, 7, before, true
+		}, shmem.ServerReadWrite, "(PID 7), and was asked to make room for one that runs from the reloaded library", ""},
 		{"held", func(w *plugins.WorkerInfo) {
 			w.State, w.Pid, w.Started, w.Request, w.Held = plugins.WorkerRunning, 7, before, 1, true
 		}, shmem.ServerReadWrite, "is held: its process was started at 2025-11-21 11:59:00 UTC (PID 7), and waits for its request to be committed", ""},

@@ -68,6 +68,9 @@ func BuildOf(file string, p *library.Program) Build {
 	b := Build{File: file}
 	if p != nil {
 		b.Version, b.Revision = p.Version, p.Revision
+		if b.Version == "(devel)" { // as the go command calls what it knows nothing of
+			b.Version = ""
+		}
 	}
 	return b
 }

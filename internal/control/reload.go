@@ -182,7 +182,7 @@ func (f *follower) outcomeOfNew(w *ReloadedWorker, row plugins.WorkerInfo, regis
 	case revoked:
 		return OutcomeGone, "" // a later reload did away with it
 	case !made:
-		return OutcomeDraining, ""
+		return OutcomeDraining, "it waits for a slot"
 	case claim.err != nil:
 		return OutcomeRefused, claim.err.Error()
 	case !registered:
