@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/pgexthost/pgexthost/host/postmaster"
 	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
 
@@ -126,5 +128,26 @@ func TestANewWorkerIsNotTakenForItsPredecessor(t *testing.T) {
 	follows.look()
 	if got := follows.states[0]; got.State != OutcomeWaiting || got.Reason != "it has ended again: its own" {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// Who waits for nothing still asks, unless it is somebody else's turn.
+func TestAReloadIsAskedForThoughNobodyWaits(t *testing.T) {
+	asked := 0
+	f := &fakeWorker{reload: func(string) (uint64, error) { asked++; return 1, nil }}
+	s := &server{worker: f, claims: newClaims(f), reload: make(chan struct{}, 1), news: make(chan struct{})}
+	for range 100 { // there is a choice to be made
+		_, err := s.reloadLibrary(t.Context(), Request{Target: "lib"})
+		if report := elog.AsErrorData(err, elog.Error); !strings.HasPrefix(report.Detail, "The reload goes on") {
+			t.Fatalf("got %v", err)
+		}
+	}
+	s.reload <- struct{}{}
+	_, err := s.reloadLibrary(t.Context(), Request{Target: "lib"})
+	if report := elog.AsErrorData(err, elog.Error); report.Detail != "This one is not reloaded." {
+		t.Errorf("got %v", err)
+	}
+	if asked != 100 {
+		t.Errorf("it was asked for %d times", asked)
 	}
 }

@@ -56,19 +56,17 @@ func (s *server) awaitProgress(ctx context.Context, done func() bool) error {
 
 // askReload asks the postmaster, when nobody else does, and returns its answer.
 func (s *server) askReload(ctx context.Context, name string) (*Reload, error) {
-	select {
-	case s.reload <- struct{}{}:
-		defer func() { <-s.reload }()
-	case <-ctx.Done():
-		return nil, tooLong(ctx, "another library is still being loaded")
+	if err := s.awaitTurn(ctx); err != nil {
+		return nil, err
 	}
+	defer func() { <-s.reload }()
 	id, err := s.worker.RequestLibraryReload(name)
 	if err != nil {
 		return nil, err
 	}
 	err = s.await(ctx, func() (bool, error) { return s.worker.LibraryReloadAnswered(id), nil })
 	if err != nil {
-		return nil, tooLong(ctx, fmt.Sprintf("the Init of library \"%s\" has not returned yet", name))
+		return nil, tooLong(ctx, fmt.Sprintf("the Init of library \"%s\" has not returned yet", name), "The reload goes on, and the log of the host tells its outcome.")
 	}
 	known, err := ReadLibraries(".")
 	if err != nil {
@@ -79,6 +77,22 @@ func (s *server) askReload(ctx context.Context, name string) (*Reload, error) {
 			WithHint("The log of the host says more.")
 	}
 	return known.Reload, nil
+}
+
+// awaitTurn waits until nobody else asks. Who does not want to wait asks all the
+// same, if he can.
+func (s *server) awaitTurn(ctx context.Context) error {
+	select {
+	case s.reload <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case s.reload <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return tooLong(ctx, "another library is still being loaded", "This one is not reloaded.")
+	}
 }
 
 // interrupted says why a wait ends that the client has not ended.
@@ -95,12 +109,12 @@ func interrupted(err error) error {
 }
 
 // tooLong says what the client has waited for when its time was over.
-func tooLong(ctx context.Context, what string) error {
+func tooLong(ctx context.Context, what, detail string) error {
 	if err := context.Cause(ctx); !errors.Is(err, errLimit) {
 		return interrupted(err)
 	}
 	return elog.New(elog.Error, elog.QueryCanceled, "timed out: %s", what).
-		WithDetail("The reload goes on, and the log of the host tells its outcome.")
+		WithDetail("%s", detail)
 }
 
 // follower follows the workers of a library that was loaded again.
