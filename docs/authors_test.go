@@ -70,14 +70,18 @@ func readSteps(t *testing.T, block string) (steps []step) {
 	for line := range strings.Lines(block) {
 		line = strings.TrimRight(line, " \n")
 		command, isCommand := strings.CutPrefix(line, "$ ")
-		switch {
-		case isCommand:
+		if isCommand {
 			steps = append(steps, step{command: command, interrupt: -1})
-		case len(steps) == 0:
+			continue
+		}
+		if len(steps) == 0 {
 			t.Fatalf("a block begins without a command: %s", line)
-		case line == "^C":
+		}
+		line, typed := strings.CutPrefix(line, "^C") // what comes next stands on the same line
+		if typed {
 			steps[len(steps)-1].interrupt = len(steps[len(steps)-1].output)
-		default:
+		}
+		if line != "" || !typed {
 			steps[len(steps)-1].output = append(steps[len(steps)-1].output, line)
 		}
 	}
@@ -191,6 +195,9 @@ func (r *reader) follow(t *testing.T, s step) {
 	defer again.Stop()
 	for {
 		out, err := r.run(ctx, s.command)
+		if code, exited := errors.AsType[*exec.ExitError](err); exited && code.ExitCode() == 3 && strings.HasPrefix(s.command, "pgexthost why ") {
+			err = nil // the worker does not run, and why is what it prints
+		}
 		missing := s.missingIn(out)
 		if err == nil && missing == "" {
 			return
