@@ -118,7 +118,7 @@ func TestALibraryNeedNotSayWhichModulesItIsMadeOf(t *testing.T) {
 	if err != nil || p.Protocol != handshake.ProtocolVersion || p.ABI != handshake.ABIVersion || p.Package != "" {
 		t.Errorf("got %+v, %v", p, err)
 	}
-	_, err = library.Inspect("lib", anonymous(build(t, "examples/heartbeat")))
+	_, err = library.Inspect("lib", anonymous(build(t, "examples/janitor")))
 	var report *elog.ErrorData
 	if !errors.As(err, &report) || report.Message != `incompatible library "lib": missing magic block` || !strings.Contains(report.Detail, "does not call plugins.Main") {
 		t.Errorf("got %v", err)
