@@ -247,8 +247,11 @@ func killDuringRestart(w *walk) {
 		}
 		return ""
 	})
-	hosts := takeCensus(w.path).hosts
-	if len(hosts) > 0 && r.code == 0 {
+	// The lock file tells the new host from what the old one has just forked,
+	// which looks like it, and has lost its parent.
+	holder, err := lockfile.Read(w.path)
+	isHolder := func(p proc) bool { return err == nil && p.pid == holder.Pid }
+	if r.code == 0 && slices.ContainsFunc(takeCensus(w.path).hosts, isHolder) {
 		w.stopsForRestart()
 		return
 	}
