@@ -61,7 +61,7 @@ func TestAReloadFollowsEachWorker(t *testing.T) {
 				tt.row.Slot, tt.row.Generation = 3, 4
 				f.workers = []plugins.WorkerInfo{{Slot: 3, Generation: 3, Pid: 99}, *tt.row}
 			}
-			follow := follower{server: &server{worker: f}, answer: &Reload{Workers: []ReloadedWorker{
+			follow := follower{server: &server{worker: f, claims: newClaims(f)}, answer: &Reload{Workers: []ReloadedWorker{
 				{Slot: 3, Generation: 4, Pid: tt.pid, Started: before, Fate: tt.fate, Worker: shmem.Descriptor{Name: "w"}},
 			}}}
 			follow.look()
@@ -80,7 +80,7 @@ func TestAReloadFollowsEachWorker(t *testing.T) {
 func TestAReloadEndsWithTheTimeOfItsClient(t *testing.T) {
 	t.Chdir(t.TempDir())
 	f := &fakeWorker{reload: func(string) (uint64, error) { return 1, nil }}
-	s := &server{worker: f, reload: make(chan struct{}, 1), news: make(chan struct{})}
+	s := &server{worker: f, claims: newClaims(f), reload: make(chan struct{}, 1), news: make(chan struct{})}
 	ask := Request{Op: OpReload, Target: "lib", Limit: 10 * time.Millisecond}
 	if _, err := s.reloadLibrary(t.Context(), ask); elog.CodeOf(err) != elog.QueryCanceled {
 		t.Errorf("the Init hangs: got %v", err)
