@@ -1,0 +1,6 @@
+//go:build !race
+
+package integration
+
+// raceDetector says that this program has the race detector in it.
+const raceDetector = false
