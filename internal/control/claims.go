@@ -73,9 +73,9 @@ func (c *claims) advance() (waits bool) {
 		w := c.open[0]
 		def := plugins.FromDescriptor(w.Worker)
 		def.NotifyPid = c.worker.Pid()
-		at := time.Now()
+		at, leaving := time.Now(), c.anyLeaving() // who leaves after the attempt has left no slot for it
 		handle, err := c.worker.RegisterDynamicBackgroundWorker(def)
-		if errors.Is(err, plugins.ErrNoSlot) && c.anyLeaving() {
+		if errors.Is(err, plugins.ErrNoSlot) && leaving {
 			return true
 		}
 		if err != nil {
