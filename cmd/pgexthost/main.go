@@ -16,6 +16,7 @@ import (
 	"github.com/pgexthost/pgexthost/internal/version"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/sql/gateway"
 	"github.com/pgexthost/pgexthost/sql/launcher"
 	"github.com/pgexthost/pgexthost/workerspi"
 )
@@ -24,6 +25,7 @@ func main() {
 	plugins.Register(workerspi.Library())
 	servermonitor.Register()
 	launcher.Register()
+	gateway.Register()
 	if plugins.IsChild() {
 		plugins.RunChild()
 	}

@@ -47,7 +47,7 @@ const MaxParallelWorkerLimit = 1024
 // Definitions returns the settings of the host, in alphabetical order. The
 // caller owns the slice.
 func Definitions() []guc.Definition {
-	all := slices.Concat(hostDefinitions(), libraryDefinitions(), launcherDefinitions())
+	all := slices.Concat(hostDefinitions(), libraryDefinitions(), launcherDefinitions(), gatewayDefinitions())
 	slices.SortFunc(all, func(a, b guc.Definition) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }

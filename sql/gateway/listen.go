@@ -1,0 +1,119 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/internal/guc"
+	"github.com/pgexthost/pgexthost/internal/settings"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// listenPause is the time between attempts to listen where that has failed.
+const listenPause = 5 * time.Second
+
+// listen listens on everything that the settings name. Where it fails, it says so
+// once, and tries again until it succeeds: another program may leave the port, an
+// address may come up.
+func (g *gateway) listen(ctx context.Context, read *guc.Store) {
+	port := strconv.Itoa(read.Int(settings.Port))
+	for _, dir := range names(read.String(settings.UnixSocketDirectories)) {
+		path := filepath.Join(dir, ".s.PGSQL."+port)
+		g.clients.Go(func() {
+			g.keepListening(ctx, "Unix socket \""+path+"\"", func() (net.Listener, error) { return listenUnix(ctx, path) })
+		})
+	}
+	for _, host := range names(read.String(settings.ListenAddresses)) {
+		if host == "*" {
+			host = ""
+		}
+		address := net.JoinHostPort(host, port)
+		g.clients.Go(func() {
+			g.keepListening(ctx, "address \""+address+"\"", func() (net.Listener, error) {
+				return (&net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true}}).Listen(ctx, "tcp", address)
+			})
+		})
+	}
+}
+
+// names splits a list of a setting.
+func names(list string) (all []string) {
+	for name := range strings.SplitSeq(list, ",") {
+		if name = strings.Trim(strings.TrimSpace(name), `"`); name != "" {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+func (g *gateway) keepListening(ctx context.Context, what string, open func() (net.Listener, error)) {
+	said := ""
+	for {
+		listener, err := open()
+		if err == nil {
+			g.worker.Logf(elog.Log, "gateway listening on %s", what)
+			g.accept(ctx, listener)
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		report := listenFailure(what, err)
+		if report.Message != said {
+			said = report.Message
+			g.worker.Ereport(report)
+		}
+		select {
+		case <-time.After(listenPause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func listenFailure(what string, err error) *elog.ErrorData {
+	var own *elog.ErrorData
+	if errors.As(err, &own) {
+		return own
+	}
+	e := elog.New(elog.Warning, elog.FileAccessCode(err), "the gateway could not listen on %s: %s", what, elog.OSReason(err)).
+		WithDetail("It tries again every %d seconds.", int(listenPause/time.Second))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		e.Hint = "Is another host or server already running on that port? Set \"port\" to another one, and restart the host."
+	}
+	return e
+}
+
+// listenUnix makes a socket. One that is there already, and at which nobody
+// answers, is what a killed host has left.
+func listenUnix(ctx context.Context, path string) (net.Listener, error) {
+	if conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path); err == nil {
+		_ = conn.Close()
+		return nil, syscall.EADDRINUSE
+	} else if errors.Is(err, syscall.ECONNREFUSED) {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, elog.New(elog.Warning, elog.FileAccessCode(err), "could not remove old socket \"%s\": %s", path, elog.OSReason(err))
+		}
+	}
+	config := net.ListenConfig{Control: openToAll}
+	return config.Listen(ctx, "unix", path)
+}
+
+// openToAll gives a socket the mode of PostgreSQL's unix_socket_permissions: who is
+// let in is the server's decision. That of the data directory keeps everybody out
+// who is not its owner.
+func openToAll(_, _ string, conn syscall.RawConn) error {
+	var chmodErr error
+	err := conn.Control(func(fd uintptr) { chmodErr = unix.Fchmod(int(fd), 0o777) })
+	return errors.Join(err, chmodErr)
+}

@@ -1,0 +1,85 @@
+package gateway
+
+import (
+	"crypto/tls"
+	"encoding/binary"
+	"io"
+	"net"
+
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// alpn is the protocol that a client must name who begins with TLS at once.
+const alpn = "postgresql"
+
+// tlsHandshake is the first byte of TLS, and no first byte of a packet of ours.
+const tlsHandshake = 0x16
+
+// answerSSL answers an SSLRequest: with TLS, or with "N".
+func (o *opening) answerSSL(g *gateway) error {
+	config := g.settings().tls
+	if o.tls || config == nil || o.conn.LocalAddr().Network() == "unix" {
+		_, err := o.conn.Write([]byte{'N'})
+		return err
+	}
+	if _, err := o.conn.Write([]byte{'S'}); err != nil {
+		return err
+	}
+	return o.startTLS(config)
+}
+
+func (o *opening) startTLS(config *tls.Config) error {
+	conn := tls.Server(o.conn, config)
+	if err := conn.Handshake(); err != nil {
+		return elog.New(elog.Fatal, elog.ProtocolViolation, "could not accept SSL connection: %v", err)
+	}
+	o.conn, o.tls = conn, true
+	return nil
+}
+
+// readFirst reads the first packet where TLS is on, so that a client may begin with
+// that: sslnegotiation=direct of PostgreSQL 17.
+func (o *opening) readFirst(g *gateway) (code uint32, body []byte, err error) {
+	var head [1]byte
+	if _, err := io.ReadFull(o.conn, head[:]); err != nil {
+		return 0, nil, err
+	}
+	o.conn = &prefixed{Conn: o.conn, prefix: head[:]}
+	if head[0] != tlsHandshake || o.conn.LocalAddr().Network() == "unix" {
+		return readPacket(o.conn)
+	}
+	if err := o.startTLS(g.settings().tls); err != nil {
+		return 0, nil, err
+	}
+	if o.conn.(*tls.Conn).ConnectionState().NegotiatedProtocol != alpn {
+		return 0, nil, elog.New(elog.Fatal, elog.ProtocolViolation, "received direct SSL connection request without ALPN protocol negotiation extension")
+	}
+	return readPacket(o.conn)
+}
+
+// prefixed is a connection of which some bytes have been read already.
+type prefixed struct {
+	net.Conn
+	prefix []byte
+}
+
+func (p *prefixed) Read(b []byte) (int, error) {
+	if len(p.prefix) == 0 {
+		return p.Conn.Read(b)
+	}
+	n := copy(b, p.prefix)
+	p.prefix = p.prefix[n:]
+	return n, nil
+}
+
+// serverTLS reads certificate and key.
+func serverTLS(certFile, keyFile string) (*tls.Config, error) {
+	certificate, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return nil, elog.New(elog.Log, elog.ConfigFileError, "could not load server certificate \"%s\" with private key \"%s\": %v", certFile, keyFile, err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{alpn}, MinVersion: tls.VersionTLS12}, nil
+}
+
+// uint32At reads a number of the protocol.
+func uint32At(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
