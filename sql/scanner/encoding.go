@@ -56,6 +56,12 @@ func embedsASCII(encoding string) bool {
 	return false
 }
 
+// isUTF8 reports whether an encoding is UTF-8.
+func isUTF8(encoding string) bool {
+	c := canonical(encoding)
+	return c == "utf8" || c == "unicode"
+}
+
 // canonical returns the name of an encoding without what is not significant in it.
 // Mirrors clean_encoding_name.
 func canonical(encoding string) string {

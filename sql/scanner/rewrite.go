@@ -26,7 +26,7 @@ func Rewrite(sql string, edits []Edit, o Options) (string, Positions) {
 	width := widthOf(o)
 	var text strings.Builder
 	var p Positions
-	at := 0              // in sql
+	at := 0               // in sql
 	before, after := 0, 0 // characters so far, in sql and in the new text
 	for _, e := range sorted {
 		if e.Start < at || e.End < e.Start || e.End > len(sql) {

@@ -1,5 +1,7 @@
 package scanner
 
+import "strings"
+
 // Options are what the session decides about the meaning of a text. The zero value
 // is not that of a usual session, in which StandardConformingStrings is on.
 type Options struct {
@@ -51,12 +53,24 @@ type Reference struct {
 // A text with a NUL byte, which the protocol can't carry, has no statements, nor
 // has one in an encoding whose characters can contain the bytes of others.
 func Scan(sql string, o Options) []Statement {
-	return nil
-}
-
-// MayConcern is the cheap test before [Scan], and false only if Scan would find
-// neither a Command nor a Reference in sql, whatever the options. It allocates
-// nothing.
-func MayConcern(sql []byte) bool {
-	return true
+	if strings.IndexByte(sql, 0) >= 0 || embedsASCII(o.ClientEncoding) {
+		return nil
+	}
+	var all []Statement
+	l := lexer{sql: sql, escapes: !o.StandardConformingStrings}
+	isUTF8 := isUTF8(o.ClientEncoding)
+	for {
+		s, found := l.statement()
+		if !found {
+			return all
+		}
+		if !s.Unterminated {
+			p := newParser(lexer{sql: sql[:s.End], at: s.Start, escapes: l.escapes}, isUTF8)
+			s.Command = p.command()
+			if s.Command == nil && mentions(sql[s.Start:s.End]) {
+				s.References = newParser(p.begin, isUTF8).references()
+			}
+		}
+		all = append(all, s)
+	}
 }
