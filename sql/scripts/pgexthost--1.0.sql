@@ -519,6 +519,191 @@ FULL JOIN (
 	GROUP BY 1, 2
 ) s ON s.application_name = a.application_name AND s.database = a.datname;
 
+-- ---------------------------------------------------------------------------
+-- Calls: functions that return what the host answers, through its gateway. The
+-- protocol is described in docs/PROTOCOL.md and in the Go package sql/call.
+
+-- secret is what a call and its answer are proved with. Row security keeps it from
+-- members of pg_read_all_data, too; the owner is not subject to it.
+CREATE TABLE pgexthost.secret (
+	singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+	secret    bytea NOT NULL DEFAULT uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) CHECK (length(secret) = 32)
+);
+ALTER TABLE pgexthost.secret ENABLE ROW LEVEL SECURITY;
+INSERT INTO pgexthost.secret DEFAULT VALUES;
+
+-- gateway returns the number that the gateway has given this session; NULL in a
+-- session that goes through none.
+CREATE FUNCTION pgexthost.gateway() RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN substring(current_setting('pgexthost.gateway', true) FROM '^[0-9a-f]{32}$');
+
+-- mac proves that whoever made it knows the secret.
+CREATE FUNCTION pgexthost.mac(secret bytea, message bytea) RETURNS bytea
+LANGUAGE sql IMMUTABLE RETURN sha256(secret || sha256(secret || message));
+
+-- unseal opens a piece of an answer: eight bytes of mac, then status, "+" if more
+-- pieces follow, the text's length and the text, enciphered with a stream that
+-- depends on the mac. NULL if it is not what the gateway says to this call.
+CREATE FUNCTION pgexthost.unseal(secret bytea, call bytea, place integer, attempt integer, sealed bytea) RETURNS bytea
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	tag bytea := substr(sealed, 1, 8);
+	stream bytea;
+	said bytea;
+BEGIN
+	IF length(sealed) < 12 THEN
+		RETURN NULL;
+	END IF;
+	SELECT string_agg(pgexthost.mac(secret, 'S' || tag || int4send(block)), '' ORDER BY block) INTO stream
+	FROM generate_series(0, (length(sealed) - 9) / 32) block;
+	said := substr(varbit_send(('x' || encode(substr(sealed, 9), 'hex'))::varbit # ('x' || encode(substr(stream, 1, length(sealed) - 8), 'hex'))::varbit), 5);
+	said := substr(said, 1, 4 + least(get_byte(said, 2) * 256 + get_byte(said, 3), length(said) - 4));
+	IF substr(pgexthost.mac(secret, 'A' || call || int4send(place) || int4send(attempt) || said), 1, 8) = tag THEN
+		RETURN said;
+	END IF;
+	RETURN NULL;
+END $$;
+
+-- fail raises the error that the host has answered with.
+CREATE FUNCTION pgexthost.fail(nonce text, error jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	mark text := 'pgexthost:' || nonce;
+	state text := error->>'sqlstate';
+	says text := error->>'message';
+BEGIN
+	IF error ? 'detail' AND error ? 'hint' THEN
+		RAISE EXCEPTION USING ERRCODE = state, MESSAGE = says, DETAIL = error->>'detail', HINT = error->>'hint', CONSTRAINT = mark;
+	ELSIF error ? 'detail' THEN
+		RAISE EXCEPTION USING ERRCODE = state, MESSAGE = says, DETAIL = error->>'detail', CONSTRAINT = mark;
+	ELSIF error ? 'hint' THEN
+		RAISE EXCEPTION USING ERRCODE = state, MESSAGE = says, HINT = error->>'hint', CONSTRAINT = mark;
+	END IF;
+	RAISE EXCEPTION USING ERRCODE = state, MESSAGE = says, CONSTRAINT = mark;
+END $$;
+
+-- ask tells the gateway something about a call. A message of this level is sent at
+-- once, whatever client_min_messages is; the gateway keeps it from the client.
+CREATE FUNCTION pgexthost.ask(secret bytea, call bytea, verb text, argument text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	what bytea := convert_to(verb, 'UTF8');
+	bytes bytea := convert_to(argument, 'UTF8');
+BEGIN
+	-- ASCII, so that the client's encoding is no matter.
+	RAISE INFO USING ERRCODE = 'PX001', MESSAGE = verb, DETAIL = translate(encode(bytes, 'base64'), E'\n', ''),
+		HINT = encode(substr(call, 21), 'hex') || ' ' || encode(pgexthost.mac(secret, 'R' || call || int4send(length(what)) || what || bytes), 'hex');
+END $$;
+
+-- call has the host do something and returns its answer, or raises its error. It
+-- writes nothing, so that it works on a standby, and in any transaction. Only
+-- functions with the owner's rights can call it, and they decide who may do what.
+--
+-- The answer comes in advisory locks of the gateway's: of one it holds a lock for
+-- every four bytes, and before and after it this session's state lock, of which
+-- it takes another one whenever it has said something. So nothing that is said
+-- after a look is missed by whoever waits for the state lock that he has seen.
+CREATE FUNCTION pgexthost.call(verb text, argument text) RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
+DECLARE
+	state_locks CONSTANT bigint := 1885819648; -- 'pgS' and a number from 0 to 7
+	patience CONSTANT interval := '10s';
+	nonce text := pgexthost.gateway();
+	me bigint := pg_backend_pid();
+	here oid := (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+	key bytea := (SELECT s.secret FROM pgexthost.secret s);
+	id bytea;
+	answer bytea := '';
+	said bytea;
+	status text;
+	state bigint;
+	alive timestamptz := clock_timestamp(); -- when there was last reason to wait
+	pause double precision := 0.0005;
+	l record;
+BEGIN
+	IF nonce IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'insufficient_resources', MESSAGE = 'cannot start background processes without postmaster',
+			DETAIL = 'This session does not go through the gateway of the extension host.', HINT = 'Connect to the gateway''s port.';
+	ELSIF me >= 4194304 THEN
+		RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', MESSAGE = format('process ID %s of the session is too large', me);
+	ELSIF key IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'the secret of schema pgexthost is missing',
+			HINT = 'Run "pgexthost extension upgrade pgexthost".';
+	END IF;
+	id := decode(nonce, 'hex') || int4send(me::integer) || substr(uuid_send(gen_random_uuid()), 9);
+	PERFORM pgexthost.ask(key, id, verb, coalesce(argument, ''));
+	LOOP
+		state := NULL;
+		said := NULL;
+		FOR l IN
+			SELECT k.objsubid, k.pid, k.classid::bigint >> 8 & 3 AS attempt, max(k.classid::bigint) AS class, string_agg(oidsend(k.objid), '' ORDER BY k.classid) AS bytes
+			FROM pg_locks k
+			WHERE k.locktype = 'advisory' AND k.database = here AND k.granted
+			  AND (k.objsubid = 2 AND k.objid = me AND k.classid::bigint >> 3 = state_locks >> 3 OR k.objsubid = 1 AND k.classid::bigint >> 10 = me)
+			GROUP BY 1, 2, 3
+		LOOP
+			IF l.objsubid = 2 THEN
+				state := l.class;
+			ELSE
+				said := coalesce(said, pgexthost.unseal(key, id, length(answer), l.attempt::integer, l.bytes));
+			END IF;
+		END LOOP;
+		IF said IS NOT NULL THEN
+			alive := clock_timestamp();
+			status := convert_from(substr(said, 1, 1), 'UTF8');
+			IF status <> 'w' THEN
+				answer := answer || substr(said, 5);
+				EXIT WHEN get_byte(said, 1) <> ascii('+');
+				PERFORM pgexthost.ask(key, id, 'more', length(answer)::text);
+				CONTINUE;
+			END IF;
+		ELSIF clock_timestamp() > alive + patience THEN
+			RAISE EXCEPTION USING ERRCODE = 'system_error', MESSAGE = CASE WHEN status IS NULL THEN 'gateway did not take the call' ELSE 'gateway has lost the call' END,
+				DETAIL = format('There was no answer to "%s" for ten seconds.', verb), HINT = 'The log of the extension host may say why.',
+				CONSTRAINT = 'pgexthost:' || nonce;
+		END IF;
+		IF state IS NULL THEN
+			PERFORM pg_sleep(pause);
+			pause := least(pause * 1.5, 0.02);
+		ELSE
+			BEGIN
+				PERFORM pg_advisory_xact_lock_shared(state::integer, me::integer);
+				RAISE EXCEPTION USING ERRCODE = 'PX003'; -- gives the lock back
+			EXCEPTION
+				WHEN SQLSTATE 'PX003' OR lock_not_available THEN NULL;
+			END;
+		END IF;
+	END LOOP;
+	IF status = 'e' THEN
+		PERFORM pgexthost.fail(nonce, convert_from(answer, 'UTF8')::jsonb);
+	END IF;
+	RETURN CASE status WHEN 'a' THEN convert_from(answer, 'UTF8') END;
+END $$;
+
+-- launch_now launches a dynamic worker before the transaction commits, waits until
+-- its process has been started, and returns the pid; NULL if the host has no free
+-- slot. The worker stays when the transaction is rolled back. The arguments are
+-- those of launch.
+CREATE FUNCTION pgexthost.launch_now(
+	library text, function text, name text DEFAULT NULL, type text DEFAULT NULL, main_arg bigint DEFAULT 0, extra bytea DEFAULT '',
+	restart_time integer DEFAULT -1, start_time text DEFAULT 'running', interruptible boolean DEFAULT false
+) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	worker_name text := coalesce(nullif(name, ''), pgexthost.make_name(library, function));
+	worker_type text := coalesce(nullif(type, ''), worker_name);
+BEGIN
+	PERFORM pgexthost.check_worker(library, function, worker_name, worker_type, coalesce(extra, ''), coalesce(restart_time, -1), coalesce(start_time, 'running'));
+	IF pgexthost.gateway() IS NULL THEN
+		RAISE EXCEPTION USING ERRCODE = 'insufficient_resources', MESSAGE = 'cannot start background processes without postmaster',
+			DETAIL = 'This session does not go through the extension host, which learns of a launch when it is committed.',
+			HINT = 'Use CALL pgexthost.launch_and_wait(...), or connect to the gateway''s port.';
+	END IF;
+	RETURN pgexthost.call('register', jsonb_build_object('library', library, 'function', function, 'name', worker_name, 'type', worker_type,
+		'main_arg', coalesce(main_arg, 0), 'extra', encode(coalesce(extra, ''), 'hex'), 'restart_time', coalesce(restart_time, -1),
+		'start_time', coalesce(start_time, 'running'), 'interruptible', coalesce(interruptible, false))::text)::integer;
+END $$;
+
 REVOKE ALL ON ALL TABLES IN SCHEMA pgexthost FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA pgexthost FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA pgexthost FROM PUBLIC;

@@ -2,10 +2,11 @@
 -- of it: the server's error names it.
 DROP VIEW pgexthost.stat_activity, pgexthost.workers, pgexthost.requests, pgexthost.slots, pgexthost.hosts;
 DROP FUNCTION pgexthost.made_here; -- it depends on a table, by its body
-DROP TABLE pgexthost.published, pgexthost.worker, pgexthost.request, pgexthost.owner, pgexthost.extension;
+DROP TABLE pgexthost.published, pgexthost.worker, pgexthost.request, pgexthost.owner, pgexthost.extension, pgexthost.secret;
 DROP PROCEDURE pgexthost.launch_and_wait, pgexthost.commit_and_wait;
 DROP FUNCTION pgexthost.launch, pgexthost.terminate(text), pgexthost.terminate(bigint), pgexthost.wait_for_startup, pgexthost.wait_for_shutdown,
 	pgexthost.look_for_start, pgexthost.make_interruptible, pgexthost.check_wait, pgexthost.terminate_requests, pgexthost.forget_host,
 	pgexthost.worker_changes, pgexthost.worker_changed, pgexthost.check_worker, pgexthost.check_text,
-	pgexthost.make_name, pgexthost.clip, pgexthost.size, pgexthost.caller;
+	pgexthost.make_name, pgexthost.clip, pgexthost.size, pgexthost.caller,
+	pgexthost.launch_now, pgexthost.call, pgexthost.ask, pgexthost.fail, pgexthost.unseal, pgexthost.mac, pgexthost.gateway;
 DROP SCHEMA pgexthost;

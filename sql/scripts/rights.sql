@@ -26,8 +26,11 @@ BEGIN
 		GRANT SELECT, INSERT, UPDATE, DELETE ON pgexthost.worker TO pgexthost_operator;
 		GRANT EXECUTE ON FUNCTION pgexthost.launch(text, text, text, text, bigint, bytea, integer, text, text), pgexthost.terminate(text),
 			pgexthost.terminate(bigint), pgexthost.wait_for_startup(bigint), pgexthost.wait_for_shutdown(bigint), pgexthost.made_here(bigint),
-			pgexthost.look_for_start(bigint, boolean), pgexthost.make_interruptible(bigint), pgexthost.forget_host(uuid) TO pgexthost_operator;
+			pgexthost.look_for_start(bigint, boolean), pgexthost.make_interruptible(bigint), pgexthost.forget_host(uuid), pgexthost.gateway(),
+			pgexthost.launch_now(text, text, text, text, bigint, bytea, integer, text, boolean) TO pgexthost_operator;
 		GRANT EXECUTE ON PROCEDURE pgexthost.commit_and_wait(bigint, integer),
 			pgexthost.launch_and_wait(text, text, text, text, bigint, bytea, integer, text, text, integer) TO pgexthost_operator;
 	END IF;
+	-- A dump by a role that may not see the secret has none.
+	INSERT INTO pgexthost.secret SELECT WHERE NOT EXISTS (SELECT FROM pgexthost.secret);
 END $$;

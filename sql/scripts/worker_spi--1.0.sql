@@ -1,17 +1,5 @@
 -- The SQL functions of the example worker_spi, on any connection.
 
--- worker_spi_launch returns the pid of the worker that it launches, before the
--- transaction commits. That takes a session of the host's own.
-CREATE FUNCTION @extschema@.worker_spi_launch(
-	index int4, dboid oid DEFAULT 0, roleoid oid DEFAULT 0, flags text[] DEFAULT '{}', interruptible boolean DEFAULT false
-) RETURNS int4 LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-	RAISE EXCEPTION USING ERRCODE = 'insufficient_resources',
-		MESSAGE = 'cannot start background processes without postmaster',
-		DETAIL = 'This session does not go through the extension host, which learns of a launch when it is committed.',
-		HINT = 'Use CALL worker_spi_launch_and_wait(...).';
-END $$;
-
 -- worker_spi_extra is what the worker finds in its extra data: three numbers of
 -- four bytes, the lowest byte first.
 CREATE FUNCTION @extschema@.worker_spi_extra(dboid oid, roleoid oid, flags text[]) RETURNS bytea
@@ -40,6 +28,25 @@ BEGIN
 		END LOOP;
 	END LOOP;
 	RETURN extra;
+END $$;
+
+-- worker_spi_launch launches a dynamic worker and returns its pid, before the
+-- transaction commits; NULL if no slot is free. That takes a session that goes
+-- through the host's gateway.
+CREATE FUNCTION @extschema@.worker_spi_launch(
+	index int4, dboid oid DEFAULT 0, roleoid oid DEFAULT 0, flags text[] DEFAULT '{}', interruptible boolean DEFAULT false
+) RETURNS int4 LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	extra bytea := @extschema@.worker_spi_extra(dboid, roleoid, flags);
+BEGIN
+	IF coalesce(current_setting('pgexthost.gateway', true), '') = '' THEN
+		RAISE EXCEPTION USING ERRCODE = 'insufficient_resources',
+			MESSAGE = 'cannot start background processes without postmaster',
+			DETAIL = 'This session does not go through the extension host, which learns of a launch when it is committed.',
+			HINT = 'Use CALL worker_spi_launch_and_wait(...), or connect to the gateway''s port.';
+	END IF;
+	RETURN pgexthost.launch_now('worker_spi', 'worker_spi_main', format('worker_spi dynamic worker %s', index), 'worker_spi dynamic',
+		index, extra, interruptible => interruptible);
 END $$;
 
 -- worker_spi_launch_and_wait launches a dynamic worker, commits, and returns its
