@@ -1,13 +1,15 @@
 package scanner
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // MayConcern is the cheap test before [Scan], and false only if Scan would find
 // neither a Command nor a Reference in sql, whatever the options. It allocates
 // nothing.
 func MayConcern(sql []byte) bool {
-	begin, closed := skipSpace(sql, 0)
-	return closed && beginsCommand(sql[begin:]) || mentions(sql) || laterCommand(sql)
+	return beginsCommand(sql) || mentions(sql) || laterCommand(sql)
 }
 
 // laterCommand reports whether a command may follow on a semicolon. Those within
@@ -28,28 +30,45 @@ func laterCommand(sql []byte) bool {
 }
 
 // commandWords are those that a Command begins with.
-var commandWords = [...][]byte{
-	[]byte("create"), []byte("drop"), []byte("alter"), []byte("load"), []byte("show"), []byte("set"), []byte("reset"),
-}
+var commandWords = [...]string{"create", "drop", "alter", "load", "show", "set", "reset"}
 
-// beginsCommand reports whether a text begins with the first word of a Command.
+// beginsCommand reports whether a text begins with the first word of a Command,
+// after space and comments.
 func beginsCommand(sql []byte) bool {
-	if len(sql) == 0 || bytes.IndexByte([]byte("cdalsr"), sql[0]|0x20) < 0 {
-		return false
+	if len(sql) > 0 && !isWordStart(sql[0]) {
+		begin, _ := skipSpace(sql, 0)
+		sql = sql[begin:]
 	}
 	for _, w := range commandWords {
-		if len(sql) >= len(w) && bytes.EqualFold(sql[:len(w)], w) {
+		if hasPrefixFolded(sql, w) {
 			return true
 		}
 	}
 	return false
 }
 
-// redirected are the names of relations and functions that the host has its own of.
-var redirected = [...]struct {
+// hasPrefixFolded reports whether a text begins with a word of small letters and
+// underscores, in any case.
+func hasPrefixFolded(sql []byte, word string) bool {
+	if len(sql) < len(word) {
+		return false
+	}
+	for i := range len(word) {
+		if c := sql[i]; c != word[i] && (c < 'A' || c > 'Z' || c+'a'-'A' != word[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// redirection is a name of which the host has its own.
+type redirection struct {
 	name     string
 	function bool
-}{
+}
+
+// redirected are all of them: relations that are read, and functions that are called.
+var redirected = [...]redirection{
 	{"pg_stat_activity", false},
 	{"pg_wait_events", false},
 	{"pg_terminate_backend", true},
@@ -59,30 +78,37 @@ var redirected = [...]struct {
 
 // mentions reports whether one of the names is in a text, as a word or within one,
 // whatever it stands for there.
-func mentions[T string | []byte](sql T) bool {
-	for i := 2; i+1 < len(sql); i++ {
-		if sql[i] != '_' || sql[i-1]|0x20 != 'g' || sql[i-2]|0x20 != 'p' {
-			continue
+func mentions(sql []byte) bool {
+	for at := 0; ; {
+		n := bytes.IndexByte(sql[at:], '_')
+		if n < 0 {
+			return false
 		}
-		for _, r := range redirected {
-			if hasFolded(sql[i-2:], r.name) {
-				return true
-			}
+		if at += n; at >= 2 && sql[at-1]|0x20 == 'g' && sql[at-2]|0x20 == 'p' && beginsName(sql[at-2:]) {
+			return true
+		}
+		at++
+	}
+}
+
+// beginsName reports whether one of the names is the beginning of a text.
+func beginsName(sql []byte) bool {
+	for _, r := range redirected {
+		if hasPrefixFolded(sql, r.name) {
+			return true
 		}
 	}
 	return false
 }
 
-// hasFolded reports whether a text begins with a name of small letters and
-// underscores, in any case.
-func hasFolded[T string | []byte](sql T, name string) bool {
-	if len(sql) < len(name) {
-		return false
-	}
-	for i := range len(name) {
-		if c := sql[i]; c != name[i] && (c < 'A' || c > 'Z' || c+'a'-'A' != name[i]) {
-			return false
+// redirectionOf returns that of an unquoted word.
+func redirectionOf(raw string) (redirection, bool) {
+	if len(raw) > 2 && raw[2] == '_' {
+		for _, r := range redirected {
+			if strings.EqualFold(raw, r.name) {
+				return r, true
+			}
 		}
 	}
-	return true
+	return redirection{}, false
 }

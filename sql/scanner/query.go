@@ -124,8 +124,10 @@ func (f *finder) cte(l *level) {
 		}
 	}
 	l.pass()
-	if name, ok := f.lexer.value(f.tok, f.isUTF8); ok && mentions(name) {
-		f.ctes[name] = true
+	if name, ok := f.lexer.value(f.tok, f.isUTF8); ok {
+		if r, ours := redirectionOf(name); ours && r.name == name {
+			f.ctes[name] = true
+		}
 	}
 }
 

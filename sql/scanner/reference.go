@@ -1,7 +1,5 @@
 package scanner
 
-import "strings"
-
 // references returns the names in the statement that may be redirected. None, if it
 // stores its text or makes something that outlives it and refers to them.
 func (p *parser) references() []Reference {
@@ -148,12 +146,10 @@ func (p *parser) redirectedName() (candidate, bool) {
 		return candidate{}, false
 	}
 	c := candidate{Reference: Reference{Start: start, End: p.tok.end}, qualified: qualified}
-	for _, r := range redirected {
-		if strings.EqualFold(p.raw(), r.name) {
-			c.Name, c.function = r.name, r.function
-			p.advance()
-			return c, true
-		}
+	if r, ok := redirectionOf(p.raw()); ok {
+		c.Name, c.function = r.name, r.function
+		p.advance()
+		return c, true
 	}
 	if !qualified {
 		p.advance()

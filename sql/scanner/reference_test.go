@@ -46,7 +46,7 @@ func TestARelationIsFoundWhereTheQueryReadsIt(t *testing.T) {
 		SELECT a.pid, pg_stat_activity.pid, pg_stat_activity.* FROM «pg_stat_activity»
 		SELECT pg_stat_activity FROM «pg_stat_activity»
 		SELECT 1 FROM «pg_catalog.pg_stat_activity»
-		SELECT 1 FROM «PG_CATALOG /* a */ . -- b` + "\r" + ` pg_wait_events» w
+		SELECT 1 FROM «PG_CATALOG /* a */ . -- b`+"\r"+` pg_wait_events» w
 		SELECT 1 FROM a, «pg_stat_activity» b, ONLY «pg_wait_events» *
 		SELECT 1 FROM a JOIN «pg_stat_activity» b ON a.x = b.pid AND a.y IN (1, 2), «pg_wait_events»
 		SELECT 1 FROM a NATURAL LEFT OUTER JOIN «pg_stat_activity» CROSS JOIN (b JOIN «pg_wait_events» USING (type)) c

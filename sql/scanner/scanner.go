@@ -60,14 +60,14 @@ func Scan(sql string, o Options) []Statement {
 	l := lexer{sql: sql, escapes: !o.StandardConformingStrings}
 	isUTF8 := isUTF8(o.ClientEncoding)
 	for {
-		s, found := l.statement()
+		s, concerns, found := l.statement()
 		if !found {
 			return all
 		}
 		if !s.Unterminated {
 			p := newParser(lexer{sql: sql[:s.End], at: s.Start, escapes: l.escapes}, isUTF8)
 			s.Command = p.command()
-			if s.Command == nil && mentions(sql[s.Start:s.End]) {
+			if s.Command == nil && concerns {
 				s.References = newParser(p.begin, isUTF8).references()
 			}
 		}

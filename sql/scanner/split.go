@@ -2,9 +2,10 @@ package scanner
 
 import "strings"
 
-// statement goes behind the next statement that is not empty, and says where it is.
-// A semicolon within parentheses or within the body of an SQL function ends none.
-func (l *lexer) statement() (s Statement, found bool) {
+// statement goes behind the next statement that is not empty, and says where it is
+// and whether a word in it is a name of ours. A semicolon within parentheses or
+// within the body of an SQL function ends none.
+func (l *lexer) statement() (s Statement, mentions, found bool) {
 	var r routine
 	for depth := 0; ; {
 		t := l.next()
@@ -15,10 +16,10 @@ func (l *lexer) statement() (s Statement, found bool) {
 		ends := t.kind == endOfText || sign == ";" && depth == 0 && !r.inBody
 		if ends && found {
 			s.Unterminated = t.kind == endOfText && (depth > 0 || r.inBody)
-			return s, true
+			return s, mentions, true
 		}
 		if ends && t.kind == endOfText {
-			return s, false
+			return s, mentions, false
 		}
 		if ends {
 			continue
@@ -27,10 +28,13 @@ func (l *lexer) statement() (s Statement, found bool) {
 			s.Start, found = t.start, true
 		}
 		s.End = t.end
+		if t.kind == word && !mentions {
+			_, mentions = redirectionOf(l.sql[t.start:t.end])
+		}
 		switch {
 		case t.kind == broken:
 			s.Unterminated = true
-			return s, true
+			return s, mentions, true
 		case sign == "(":
 			depth++
 		case sign == ")":
