@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/pgexthost/pgexthost/internal/guc"
 	"github.com/pgexthost/pgexthost/internal/lockfile"
@@ -29,6 +30,8 @@ type Setting struct {
 	Undefined      bool   `json:"undefined"`       // no library that is loaded defines it
 	Hidden         bool   `json:"hidden"`          // the value is left out, because it may hold a password
 	Description    string `json:"description"`
+
+	Definition *guc.Definition `json:"definition,omitempty"` // of a library's setting, for the gateway
 }
 
 // describe translates the settings of a store, in the order of their names.
@@ -43,6 +46,9 @@ func describe(store *guc.Store) []Setting {
 		}
 		if d.Flags&guc.FlagSecret != 0 && s.Value != s.Default {
 			set.Value, set.Hidden = "", true
+		}
+		if strings.Contains(d.Name, ".") && !s.Placeholder {
+			set.Definition = &d
 		}
 		all = append(all, set)
 	}

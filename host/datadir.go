@@ -69,7 +69,7 @@ func (d *dataDir) isOurs() bool {
 // removeRemnants takes away what a host leaves that is killed, save for what
 // its successor replaces anyway.
 func (d *dataDir) removeRemnants() {
-	for _, name := range []string{settingsFileName, settingsFileName + ".tmp", control.LibrariesFileName, control.LibrariesFileName + ".tmp", lockfile.OptsName + ".tmp"} {
+	for _, name := range []string{settingsFileName, settingsFileName + ".tmp", control.LibrariesFileName, control.LibrariesFileName + ".tmp", lockfile.OptsName + ".tmp", lockfile.Name + ".tmp"} {
 		_ = os.Remove(filepath.Join(d.path, name))
 	}
 }

@@ -125,6 +125,7 @@ func (h *host) setUp() error {
 	}
 	h.log.Logf(elog.Log, "starting pgexthost %s on %s/%s, compiled by %s, with the background workers of PostgreSQL %s",
 		version.Number, runtime.GOOS, runtime.GOARCH, runtime.Version(), h.personality())
+	h.noteAddresses()
 	if err := h.makeSharedMemory(); err != nil {
 		return err
 	}

@@ -170,6 +170,21 @@ func (f *File) SetStatus(s Status) error {
 	return nil
 }
 
+// SetAddresses says where the host listens: the port, the first directory of unix
+// sockets and the first address, which may be empty. Another file takes the place of
+// the one before, as this one can be longer than what a full disk takes. Mirrors
+// what AddToDataDirLockFile is called for.
+func (f *File) SetAddresses(port int, socketDir, listenAddress string) error {
+	f.contents.Port, f.contents.SocketDir, f.contents.ListenAddress = port, socketDir, listenAddress
+	if valid, problem := f.Recheck(); !valid {
+		return problem
+	}
+	if err := ReplaceFile(f.path, []byte(f.contents.String())); err != nil {
+		return logged(err, "could not write to file \"%s\": %s", f.path, elog.OSReason(err))
+	}
+	return nil
+}
+
 // Recheck reports whether the file is still there and ours, and what there is
 // to log about it, or nil. When in doubt it is. Mirrors RecheckDataDirLockFile.
 func (f *File) Recheck() (valid bool, problem *elog.ErrorData) {

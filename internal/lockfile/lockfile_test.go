@@ -68,6 +68,28 @@ func expectReport(t *testing.T, err error, level elog.Level, code elog.SQLState,
 	}
 }
 
+func TestTheFileSaysWhereTheHostListens(t *testing.T) {
+	dir := t.TempDir()
+	f, err := Create(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.SetAddresses(5433, "/a socket directory", "localhost"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.SetStatus(Ready); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(text(t, dir), "\n")
+	if got := strings.Join(lines[3:6], "|") + "|" + lines[7]; got != "5433|/a socket directory|localhost|ready   " {
+		t.Errorf("got %q", lines)
+	}
+	c, err := Read(dir)
+	if err != nil || c.Port != 5433 || c.SocketDir != "/a socket directory" || c.ListenAddress != "localhost" || c.Pid != os.Getpid() {
+		t.Errorf("got %+v, %v", c, err)
+	}
+}
+
 func TestTheFileHasPostgresEightLines(t *testing.T) {
 	dir := t.TempDir()
 	before := time.Now().Unix()

@@ -6,53 +6,70 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/pgexthost/pgexthost/internal/guc"
+	"github.com/pgexthost/pgexthost/internal/settings"
 )
 
 // settingsFile is where the host keeps the settings it runs with, those of the
 // libraries included. See package host.
 const settingsFile = "config_exec_params"
 
-// Setting is one setting of a library, as far as SQL is concerned.
-type Setting struct {
-	Name      string `json:"name"`
-	Value     string `json:"value"`
-	Type      string `json:"type"`
-	Context   string `json:"context"`
-	Undefined bool   `json:"undefined"`
-	Hidden    bool   `json:"hidden"`
+// setting is what concerns SQL of an entry of that file.
+type setting struct {
+	Name       string          `json:"name"`
+	Value      string          `json:"value"`
+	Hidden     bool            `json:"hidden"`
+	Definition *guc.Definition `json:"definition"` // of a library's
 }
 
 // announcements are the settings of libraries, which every session of the server
 // is told of, so that SHOW and current_setting() know them.
 type announcements struct {
-	mu         sync.Mutex
-	read       time.Time // of the file, by its time of modification
-	generation int       // how often they were read
-	settings   []Setting
+	mu     sync.Mutex
+	read   time.Time // of the file, by its time of modification
+	latest *announced
 }
 
-// current returns the settings, and a number that changes with them.
-func (a *announcements) current() (settings []Setting, generation int) {
+// announced is the content of the file at a time. Nobody changes it.
+type announced struct {
+	settings []setting  // of libraries
+	store    *guc.Store // of all, by type
+}
+
+// current returns the settings. It is another value when they have changed.
+func (a *announcements) current() *announced {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.latest == nil {
+		a.latest = newAnnounced(nil)
+	}
 	st, err := os.Stat(settingsFile)
 	if err != nil || st.ModTime().Equal(a.read) {
-		return a.settings, a.generation
+		return a.latest
 	}
 	text, err := os.ReadFile(settingsFile)
-	var all []Setting
+	var all []setting
 	if err != nil || json.Unmarshal(text, &all) != nil {
-		return a.settings, a.generation
+		return a.latest
 	}
-	a.read = st.ModTime()
-	a.settings = nil
+	a.read, a.latest = st.ModTime(), newAnnounced(all)
+	return a.latest
+}
+
+func newAnnounced(all []setting) *announced {
+	known := &announced{store: guc.NewStore(settings.Definitions()...)}
 	for _, s := range all {
-		if strings.Contains(s.Name, ".") && !s.Undefined && !s.Hidden {
-			a.settings = append(a.settings, s)
+		if s.Definition == nil {
+			continue
 		}
+		if _, err := known.store.Define(*s.Definition); err != nil || s.Hidden {
+			continue
+		}
+		_ = known.store.Override(s.Name, s.Value) // the host has it in force
+		known.settings = append(known.settings, s)
 	}
-	a.generation++
-	return a.settings, a.generation
+	return known
 }
 
 // refresh tells the server's session of settings that have changed since. PostgreSQL
@@ -61,13 +78,13 @@ func (s *session) refresh(up *pump) {
 	if s.startup.isReplication() || !s.traffic.idle() {
 		return
 	}
-	known, generation := s.gateway.known.current()
-	if generation == s.seen {
+	known := s.gateway.known.current()
+	if known == s.seen {
 		return
 	}
-	s.seen = generation
+	s.seen = known
 	var calls []string
-	for _, k := range known {
+	for _, k := range known.settings {
 		if s.told[k.Name] != k.Value {
 			s.told[k.Name] = k.Value
 			calls = append(calls, "pg_catalog.set_config("+quoteLiteral(k.Name)+", "+quoteLiteral(k.Value)+", false)")
@@ -90,9 +107,9 @@ func (s *session) announce() {
 	if s.startup.isReplication() {
 		return
 	}
-	known, generation := s.gateway.known.current()
-	s.seen, s.told = generation, make(map[string]string)
-	for _, k := range known {
+	known := s.gateway.known.current()
+	s.seen, s.told = known, make(map[string]string)
+	for _, k := range known.settings {
 		s.startup.set(k.Name, k.Value)
 		s.told[k.Name] = k.Value
 	}

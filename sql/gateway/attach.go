@@ -83,7 +83,7 @@ func (s *session) fail(reason *elog.ErrorData) {
 	s.mu.Lock()
 	s.reason = reason
 	s.mu.Unlock()
-	s.cancelStatement()
+	go s.cancelStatement()
 }
 
 // takeFailure returns the reason that fail was given for the statement that ends.

@@ -16,6 +16,7 @@ import (
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
+	"github.com/pgexthost/pgexthost/sql/call"
 )
 
 // Name is what the host calls the process.
@@ -39,6 +40,8 @@ func Main(ctx context.Context, w *plugins.Worker) error {
 		return err
 	}
 	clients, stop := context.WithCancel(ctx)
+	g.answers = call.NewServer(w, w.ServerConninfo, g.log)
+	defer g.answers.Close()
 	defer g.clients.Wait()
 	defer stop()
 	g.ending = clients.Done()
@@ -71,6 +74,7 @@ type gateway struct {
 	lobby   chan struct{} // holds one for each connection
 	room    chan struct{} // holds one for each client that may have a session
 	known   announcements
+	answers *call.Server
 }
 
 // inForce are the settings that may change. It is replaced, not changed.

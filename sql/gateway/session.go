@@ -36,8 +36,10 @@ type session struct {
 	reason     *elog.ErrorData   // why the statement in progress was cancelled, if we did that
 
 	// The up goroutine's: which settings the server's session has been told of.
-	seen int
+	seen *announced
 	told map[string]string
+	// Likewise: whether names can be redirected, as it was last found.
+	redirects bool
 }
 
 // serve serves one client that has connected, until it leaves or is told to.

@@ -144,3 +144,19 @@ func (t *traffic) waits() bool {
 	defer t.mu.Unlock()
 	return t.calling
 }
+
+// receptive reports whether a query of our own does no harm between the client's
+// statements: the server waits for one, and not for the end of a transaction that
+// has failed.
+func (t *traffic) receptive() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.open && t.sent == t.answered && t.status != 'E'
+}
+
+// inTransaction reports whether the session is in a transaction block, or may be.
+func (t *traffic) inTransaction() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.open || t.sent != t.answered || t.status != 'I'
+}
