@@ -112,7 +112,8 @@ func (c Catalog) find(name string) (*extension, error) {
 	}
 	return nil, elog.New(elog.Error, elog.FeatureNotSupported, "extension \"%s\" is not available", name).
 		WithDetail("There is neither \"%s.control\" nor \"%s--VERSION.sql\" in %s.", name, name, strings.Join(looked, ", ")).
-		WithHint("\"pgexthost extension list\" shows those that are. Those of plugins are looked for where extension_control_path says.")
+		WithHint("\"pgexthost extension list\" shows those that are. Those of plugins are looked for where extension_control_path says.").
+		WithCause(ErrNotAvailable)
 }
 
 // extension is what a source has of an extension.

@@ -100,6 +100,10 @@ func checkVersionName(version string) *elog.ErrorData {
 	return checkFileWord(version, "invalid extension version name: \"%s\"", "Version names")
 }
 
+// ValidExtensionName reports whether there can be files of an extension of that
+// name.
+func ValidExtensionName(name string) bool { return checkExtensionName(name) == nil }
+
 func checkFileWord(word, message, what string) *elog.ErrorData {
 	flaw := ""
 	switch {

@@ -19,11 +19,12 @@ const (
 	objectInUse          elog.SQLState = "55006"
 )
 
-// lockClass is the first key of the package's advisory locks: "pgex" in ASCII.
-// Of the second keys, 1 is the launcher's.
+// The keys of the advisory lock that each operation on extensions holds: it runs
+// alone in the database. LockClass is "pgex" in ASCII; of the second keys, 1 is the
+// launcher's.
 const (
-	lockClass     = 0x70676578
-	extensionLock = 2
+	LockClass     = 0x70676578
+	ExtensionLock = 2
 )
 
 // Install installs an extension in the session's database, in the version that its
@@ -123,15 +124,14 @@ func (c Catalog) Drop(ctx context.Context, conn *connect.Conn, name string) erro
 	if err != nil {
 		return err
 	}
-	file := name + "--" + dropWord + ".sql"
 	return c.change(ctx, conn, func(ctx context.Context, t transaction) error {
 		installed, err := t.require(ctx, name)
 		if err != nil {
 			return err
 		}
-		if !e.source.has(file) {
-			return elog.New(elog.Error, elog.FeatureNotSupported, "extension \"%s\" cannot be dropped", name).
-				WithDetail("There is no file \"%s\".", e.source.path(file))
+		file, err := e.dropFile()
+		if err != nil {
+			return err
 		}
 		if err := t.checkNotRequired(ctx, name); err != nil {
 			return err
@@ -151,6 +151,16 @@ func (c Catalog) Drop(ctx context.Context, conn *connect.Conn, name string) erro
 		}
 		return t.run(ctx, e, []script{{file: file, name: name}}, installed.Schema)
 	})
+}
+
+// dropFile returns the name of the script that drops the extension.
+func (e *extension) dropFile() (string, error) {
+	file := e.name + "--" + dropWord + ".sql"
+	if !e.source.has(file) {
+		return "", elog.New(elog.Error, elog.FeatureNotSupported, "extension \"%s\" cannot be dropped", e.name).
+			WithDetail("There is no file \"%s\".", e.source.path(file))
+	}
+	return file, nil
 }
 
 // Installed is an extension of a database.
@@ -189,7 +199,7 @@ func (c Catalog) change(ctx context.Context, conn *connect.Conn, do func(ctx con
 		if err := t.exec(ctx, ownSettings); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1, $2)", lockClass, extensionLock); err != nil {
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1, $2)", LockClass, ExtensionLock); err != nil {
 			return err
 		}
 		return do(ctx, t)

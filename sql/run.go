@@ -77,6 +77,14 @@ func (t transaction) runScript(ctx context.Context, file, text string) error {
 // runStatement runs what is one statement for the server as well: of several, one
 // could be a COMMIT.
 func (t transaction) runStatement(ctx context.Context, s statement) error {
+	if flaw := s.flaw(); flaw != nil {
+		return flaw
+	}
+	return t.tx.Conn().PgConn().ExecParams(ctx, s.text, nil, nil, nil, nil).Read().Err
+}
+
+// flaw says why a statement can be none of a script, or returns nil.
+func (s statement) flaw() *elog.ErrorData {
 	switch {
 	case s.controlsTransaction():
 		return elog.New(elog.Error, elog.FeatureNotSupported, "transaction control statements are not allowed within an extension script")
@@ -84,7 +92,7 @@ func (t transaction) runStatement(ctx context.Context, s statement) error {
 		return elog.New(elog.Error, elog.FeatureNotSupported, "COPY FROM STDIN and COPY TO STDOUT are not supported within an extension script").
 			WithHint("Use INSERT.")
 	}
-	return t.tx.Conn().PgConn().ExecParams(ctx, s.text, nil, nil, nil, nil).Read().Err
+	return nil
 }
 
 // place finds out what scripts of the extension are told.
@@ -155,10 +163,16 @@ func (p place) substitute(e *extension, text string) (string, error) {
 	for _, match := range requiredSchema.FindAllStringSubmatch(text, -1) {
 		schema, ok := p.schemas[match[1]]
 		if !ok {
-			return "", elog.New(elog.Error, elog.InvalidParameterValue, "extension \"%s\" is not required by \"%s\"", match[1], e.name).
-				WithDetail("A script asks for its schema with \"%s\".", match[0])
+			return "", e.notRequired(match[1], match[0])
 		}
 		put(match[0], schema, "\""+match[1]+"\" schema")
 	}
 	return text, flaw
+}
+
+// notRequired refuses a script that asks for the schema of an extension that the
+// control file does not name.
+func (e *extension) notRequired(name, mark string) *elog.ErrorData {
+	return elog.New(elog.Error, elog.InvalidParameterValue, "extension \"%s\" is not required by \"%s\"", name, e.name).
+		WithDetail("A script asks for its schema with \"%s\".", mark)
 }

@@ -19,14 +19,16 @@ func (t transaction) exec(ctx context.Context, script string) error {
 	return err
 }
 
+// rightsFile is the script that gives the roles their rights.
+const rightsFile = "rights.sql"
+
 // grant gives the roles their rights. Those of other extensions than the schema
 // are in their own scripts.
 func (t transaction) grant(ctx context.Context, e *extension) error {
-	const file = "rights.sql"
-	if e.name != SchemaExtension || !e.source.has(file) {
+	if e.name != SchemaExtension || !e.source.has(rightsFile) {
 		return nil
 	}
-	return t.run(ctx, e, []script{{file: file, name: e.name}}, SchemaExtension)
+	return t.run(ctx, e, []script{{file: rightsFile, name: e.name}}, SchemaExtension)
 }
 
 // querier is a session or a transaction.

@@ -56,8 +56,15 @@ func (e *extension) path(from, to string) []script {
 }
 
 // installPath returns the scripts that install the extension.
-func (e *extension) installPath() ([]script, error) {
-	to := e.version()
+func (e *extension) installPath() ([]script, error) { return e.installPathTo(e.version()) }
+
+// installPathTo returns the scripts that install a version of it.
+func (e *extension) installPathTo(to string) ([]script, error) {
+	if to != "" {
+		if e := checkVersionName(to); e != nil {
+			return nil, e
+		}
+	}
 	path := e.path("", to)
 	switch {
 	case to == "":

@@ -120,19 +120,32 @@ func (s *Store) findOrPlace(it Item) (*variable, *elog.ErrorData) {
 	if v := s.find(it.Name); v != nil {
 		return v, nil
 	}
-	prefix, _, dotted := strings.Cut(foldName(it.Name), ".")
-	if !dotted {
+	if !strings.Contains(it.Name, ".") {
 		return nil, s.unrecognized(it)
 	}
 	if !validName(it.Name) {
 		return nil, it.at(invalidCustomName(it.Name))
 	}
-	if reserved := s.reservation(prefix); reserved != nil {
-		return nil, it.at(s.suggest(invalidName(it.Name).WithDetail("\"%s\" is a reserved prefix.", reserved.prefix), it.Name))
+	if refusal := s.RefuseName(it.Name); refusal != nil {
+		return nil, it.at(refusal)
 	}
 	v := newPlaceholder(it.Name)
 	s.vars.Store(foldName(it.Name), v)
 	return v, nil
+}
+
+// RefuseName says why no placeholder of a name can be made: its prefix is reserved
+// for a library that doesn't define it. It returns nil for all other names. Mirrors
+// assignable_custom_variable_name.
+func (s *Store) RefuseName(name string) *elog.ErrorData {
+	if s.find(name) != nil || !isCustom(name) {
+		return nil
+	}
+	prefix, _, _ := strings.Cut(foldName(name), ".")
+	if reserved := s.reservation(prefix); reserved != nil {
+		return s.suggest(invalidName(name).WithDetail("\"%s\" is a reserved prefix.", reserved.prefix), name)
+	}
+	return nil
 }
 
 // unrecognized is the report about a name that no variable has.
