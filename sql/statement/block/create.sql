@@ -88,7 +88,7 @@
 			CONTINUE WHEN this <> ALL (wanted);
 			scripts := extension -> 'scripts';
 			IF scripts IS NULL THEN -- one of the server's own
-				running := format('CREATE EXTENSION %I', this) || coalesce(format(' SCHEMA %I', nullif(asked, '')), '') || ' CASCADE';
+				running := format('CREATE EXTENSION %I ', this) || CASE WHEN asked IS NULL THEN '' ELSE format('SCHEMA %I ', asked) END || 'CASCADE';
 				PERFORM set_config('search_path', client_path, true);
 				EXECUTE running;
 				PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);

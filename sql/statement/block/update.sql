@@ -6,7 +6,7 @@
 		this := plan ->> 'name';
 		IF this <> ALL (ours) THEN
 			IF EXISTS (SELECT FROM pg_extension e WHERE e.extname = this) THEN
-				EXECUTE format('ALTER EXTENSION %I UPDATE', this) || coalesce(format(' TO %L', nullif(version_to, '')), '');
+				EXECUTE format('ALTER EXTENSION %I UPDATE ', this) || CASE WHEN version_to IS NULL THEN '' ELSE format('TO %L', version_to) END;
 				EXIT work;
 			ELSIF NOT known THEN
 				RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = format('must be owner of extension %s', this),
