@@ -28,6 +28,7 @@ type Conn struct {
 	tracer      *activityTracer // nil if the session is not a worker's
 	databaseOID uint32
 	user        string // that the session has become, or ""
+	roleOID     uint32 // of that, or 0
 	address     string
 	watch       *standalone.Watch // of the test that the worker runs in, or nil
 }
@@ -43,6 +44,10 @@ func (c *Conn) DatabaseOID() uint32 { return c.databaseOID }
 // User returns the name of the role that the session was opened as: the one that
 // the caller of InitializeConnection asked for, whoever has logged in.
 func (c *Conn) User() string { return cmp.Or(c.user, c.Config().User) }
+
+// RoleOID returns the OID of the role that the session has become, or 0 if it is
+// that of the role that has logged in.
+func (c *Conn) RoleOID() uint32 { return c.roleOID }
 
 // ServerVersion returns the server's version as it reports it, such as
 // "15.18 (Debian 15.18-1)".

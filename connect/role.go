@@ -132,6 +132,6 @@ func (h host) become(ctx context.Context, c *Conn, key roleKey, flags Flags) err
 			return err
 		}
 	}
-	c.user = r.name
+	c.user, c.roleOID = r.name, r.oid
 	return nil
 }

@@ -88,6 +88,9 @@ func TestAWorkerIsTheRoleItAsksFor(t *testing.T) {
 				if conn.User() != tt.role {
 					t.Errorf("User: got %q", conn.User())
 				}
+				if got := query(t, conn, fmt.Sprintf("SELECT rolname FROM pg_catalog.pg_roles WHERE oid OPERATOR(pg_catalog.=) %d", conn.RoleOID())); got != tt.role {
+					t.Errorf("RoleOID: got that of %q", got)
+				}
 				current := tt.role
 				if tt.current != "" {
 					current = tt.current

@@ -16,6 +16,10 @@ type Session interface {
 	// Database returns the name of the database, and DatabaseOID its OID.
 	Database() string
 	DatabaseOID() uint32
+	// BackendPid returns the process id of the server's side, and RoleOID the role
+	// that the session has become; 0 if it is that of its login.
+	BackendPid() int
+	RoleOID() uint32
 	// CancelRequest asks the server to cancel the running statement. The
 	// runtime calls it on SIGINT, from a goroutine of its own.
 	CancelRequest(ctx context.Context) error
@@ -65,6 +69,7 @@ func (w *Worker) InitializeSession(open func() (Session, error)) error {
 	w.activityLock.Lock()
 	defer w.activityLock.Unlock()
 	w.proc.ReportDatabase(session.Database(), session.DatabaseOID())
+	w.proc.ReportSession(session.BackendPid(), session.RoleOID())
 	failpoint.Here(failpoint.SessionRecorded)
 	return nil
 }

@@ -34,6 +34,8 @@ type WorkerInfo struct {
 
 	Database      string // that the process is connected to, or empty
 	DatabaseOID   uint32 // of that database, or 0
+	BackendPid    int    // of the server's process for its session, or 0
+	RoleOID       uint32 // the role that its session has become; 0 if it is that of its login
 	WaitEventType string // what the process waits for, or empty
 	WaitEvent     string
 	ActivityState ActivityState // what it reports to be doing; 0 if it has not
@@ -111,6 +113,7 @@ func (i *WorkerInfo) describeProcess(procs map[int]shmem.ProcRecord) {
 	}
 	activity, wait := proc.Activity(), proc.WaitEvent()
 	i.Database, i.DatabaseOID, i.ActivityState, i.Activity = activity.Database, activity.DatabaseOID, activity.State, activity.Query
+	i.BackendPid, i.RoleOID = activity.BackendPid, activity.RoleOID
 	i.WaitEventType, i.WaitEvent = wait.Class.String(), wait.Name
 }
 

@@ -24,6 +24,8 @@ type Activity struct {
 	Database string    // the database it is connected to, or ""
 
 	DatabaseOID uint32 // of that database, or 0
+	BackendPid  int    // of the server's process for the session, or 0
+	RoleOID     uint32 // that the session has become, or 0: it is the login's
 }
 
 // WaitEvent is what a process waits for. Class is one of the classes of
@@ -84,6 +86,12 @@ func (r ProcRecord) ReportDatabase(name string, oid uint32) {
 	})
 }
 
+// ReportSession publishes which process of the server its session is with, and which
+// role it has become; 0 if it is that of its login. The same restriction holds as for ReportActivity.
+func (r ProcRecord) ReportSession(backendPid int, roleOID uint32) {
+	r.write(func(p *proc) { p.backendPid, p.roleOID = int32(backendPid), roleOID })
+}
+
 // StartWait publishes what the process is about to wait for. The same
 // restriction holds as for ReportActivity.
 func (r ProcRecord) StartWait(ev WaitEvent) {
@@ -118,6 +126,7 @@ func (r ProcRecord) Activity() Activity {
 		a = Activity{
 			State: ActivityState(p.activityState), Since: fromMicros(p.activitySince),
 			Query: safeString(p.activity[:]), Database: safeString(p.database[:]), DatabaseOID: p.databaseOID,
+			BackendPid: int(p.backendPid), RoleOID: p.roleOID,
 		}
 	})
 	return a

@@ -139,6 +139,8 @@ type proc struct {
 	activitySince int64
 	waitClass     atomic.Uint32
 	databaseOID   uint32
+	backendPid    int32  // of the session
+	roleOID       uint32 // that the session has become
 	waitEvent     [EventSize]byte
 	database      [EventSize]byte
 	activity      [ActivitySize]byte

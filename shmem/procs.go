@@ -49,7 +49,7 @@ func (r ProcRecord) Reset(kind ProcKind) {
 	p.exitState.Store(0)
 	p.startedAt.Store(0)
 	p.waitClass.Store(0)
-	p.activityState, p.activitySince, p.databaseOID = 0, 0, 0
+	p.activityState, p.activitySince, p.databaseOID, p.backendPid, p.roleOID = 0, 0, 0, 0, 0
 	clear(p.waitEvent[:])
 	clear(p.database[:])
 	clear(p.activity[:])

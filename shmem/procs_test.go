@@ -28,13 +28,17 @@ func TestResetForgetsThePreviousProcess(t *testing.T) {
 	r.SetClean()
 	r.ReportActivity(shmem.ActivityRunning, "SELECT secret")
 	r.ReportDatabase("db", 16384)
+	r.ReportSession(4711, 10)
+	if a := r.Activity(); a.Database != "db" || a.DatabaseOID != 16384 || a.BackendPid != 4711 || a.RoleOID != 10 {
+		t.Errorf("got %+v", a)
+	}
 	r.StartWait(shmem.WaitEvent{Class: shmem.WaitClassExtension, Name: "Old"})
 	r.Latch().Set()
 	r.Reset(shmem.ProcAuxiliary)
 	if r.Ready() || r.Clean() || r.Latch().IsSet() || r.Kind() != shmem.ProcAuxiliary {
 		t.Error("flags remain")
 	}
-	if a := r.Activity(); a.Query != "" || a.Database != "" || a.DatabaseOID != 0 || a.State != shmem.ActivityUndefined {
+	if a := r.Activity(); a.Query != "" || a.Database != "" || a.DatabaseOID != 0 || a.BackendPid != 0 || a.RoleOID != 0 || a.State != shmem.ActivityUndefined {
 		t.Errorf("got %+v", a)
 	}
 	if ev := r.WaitEvent(); ev != (shmem.WaitEvent{}) {
