@@ -74,6 +74,7 @@ func TestPsOfNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the host to be gone", func() bool { return d.control(t, "status").code == 3 })
+	eventually(t, "its control server to be gone", func() bool { return d.control(t, "ps").code == 1 })
 	d.control(t, "ps").want(t, 1, "", "no server running") // the socket is still there
 	d.control(t, "start", "-l", d.log).want(t, 0, "server started\n", "trying to start server anyway")
 	d.control(t, "ps", "--json").exactly(t, 0, "[]\n", "")
