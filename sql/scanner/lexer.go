@@ -36,6 +36,14 @@ type lexer struct {
 	sql     string
 	at      int
 	escapes bool // backslashes escape in '…': standard_conforming_strings is off
+	signs   signs
+}
+
+// signs is what is known of characters that operators are made of, so that "+-+-+-"
+// is not looked through once for each of them.
+type signs struct {
+	end   int // up to here there are only such as SQL's own operators have
+	solid int // behind the last of these that is neither "+" nor "-"
 }
 
 // next returns the next token, and goes behind it.
@@ -65,7 +73,7 @@ func (l *lexer) next() token {
 		l.at += numberLength(l.sql[l.at:])
 	default:
 		t.kind = symbol
-		l.at += symbolLength(l.sql[l.at:])
+		l.at += l.symbolLength()
 	}
 	t.end = l.at
 	if t.kind == unicodeWord || t.kind == text && l.sql[t.start]|0x20 == 'u' {
@@ -206,8 +214,11 @@ func skipComment[T string | []byte](sql T, at int) int {
 	return -1
 }
 
-// symbolLength returns how many bytes belong to the operator or sign that begins here.
-func symbolLength(rest string) int {
+// symbolLength returns how many bytes belong to the operator or sign that begins
+// here. A "+" or "-" at its end is the sign of what follows, unless the operator has
+// a character that SQL's own have not: "=-1" is "=" and "-1", "@-1" is "@-" and "1".
+func (l *lexer) symbolLength() int {
+	rest := l.sql[l.at:]
 	if !isOperator(rest[0]) {
 		for _, pair := range [...]string{"::", "..", ":="} {
 			if strings.HasPrefix(rest, pair) {
@@ -216,17 +227,21 @@ func symbolLength(rest string) int {
 		}
 		return 1
 	}
-	n, special := 0, false
-	for n < len(rest) && isOperator(rest[n]) && !beginsComment(rest[n:]) {
-		special = special || strings.IndexByte("~!@#^&|`?%", rest[n]) >= 0
-		n++
+	if l.at >= l.signs.end {
+		n, solid := 0, 0
+		special := false
+		for n < len(rest) && isOperator(rest[n]) && !beginsComment(rest[n:]) {
+			special = special || strings.IndexByte("~!@#^&|`?%", rest[n]) >= 0
+			if n++; rest[n-1] != '+' && rest[n-1] != '-' {
+				solid = n
+			}
+		}
+		if special {
+			return n
+		}
+		l.signs = signs{end: l.at + n, solid: l.at + solid}
 	}
-	// A "+" or "-" at the end is the sign of what follows, unless the operator has
-	// a character that SQL's own have not: "=-1" is "=" and "-1".
-	for !special && n > 1 && (rest[n-1] == '+' || rest[n-1] == '-') {
-		n--
-	}
-	return n
+	return max(1, l.signs.solid-l.at)
 }
 
 func beginsComment(rest string) bool {
