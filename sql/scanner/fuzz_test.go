@@ -78,7 +78,8 @@ func FuzzRewrite(f *testing.F) {
 			t.Fatalf("%q is not %q", reversed, got)
 		}
 		characters, last := widthOf(o).count(sql), 0
-		for position := 1; position <= widthOf(o).count(got)+1; position++ {
+		for position := range widthOf(o).count(got) + 1 {
+			position++
 			at := p.Original(position)
 			if at < last || at < 1 {
 				t.Fatalf("%q: position %d leads to %d, the one before to %d", got, position, at, last)

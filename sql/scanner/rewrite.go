@@ -63,9 +63,9 @@ func (p Positions) Original(position int) int {
 	if n == 0 {
 		return position
 	}
-	if c := p.changes[n-1]; at >= c.endAfter {
-		return at - c.endAfter + c.endBefore + 1
-	} else {
+	c := p.changes[n-1]
+	if at < c.endAfter {
 		return c.before + 1
 	}
+	return at - c.endAfter + c.endBefore + 1
 }
