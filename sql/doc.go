@@ -2,7 +2,8 @@
 //
 // It owns the scripts of schema pgexthost and of the plugins' own functions, and
 // what "pgexthost extension" does with them ([Catalog]). The subpackage launcher is
-// the auxiliary process that runs what these functions ask for.
+// the auxiliary process that runs what these functions ask for; the subpackage call
+// answers those that wait for the host within their transaction.
 //
 //	any connection                                     host
 //	──────────────                                     ────
@@ -27,7 +28,8 @@
 //   - Each installation, upgrade and drop is one transaction, and only one runs in
 //     a database at a time.
 //   - Scripts need no more rights than the database's owner has.
-//   - PUBLIC may do nothing. Functions with the owner's rights have a fixed
+//   - PUBLIC may do nothing but what PostgreSQL lets everybody do, with the views and
+//     functions that stand for the server's own. Functions with the owner's rights have a fixed
 //     search_path, and so have our scripts while they run; those of plugins have
 //     PostgreSQL's, which begins with their schema.
 //   - Schema pgexthost is the program's own, wherever else there are files of that

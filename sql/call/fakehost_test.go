@@ -3,7 +3,10 @@ package call_test
 import (
 	"errors"
 	"os"
+	"os/exec"
+	"slices"
 	"sync"
+	"syscall"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -33,7 +36,7 @@ func newFakeHost() *fakeHost {
 }
 
 func (h *fakeHost) Pid() int           { return os.Getpid() }
-func (h *fakeHost) PostmasterPid() int { return 0 }
+func (h *fakeHost) PostmasterPid() int { return os.Getpid() }
 
 func (h *fakeHost) BackgroundWorkers() []plugins.WorkerInfo {
 	h.mu.Lock()
@@ -90,4 +93,55 @@ func (h *fakeHost) count() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.registered)
+}
+
+// run has a process be a worker's, with a session of a role that has logged in as
+// itself. Both end with the test, and the session if the process does.
+func (b *bed) run(role, name string) *fakeWorker {
+	b.Helper()
+	// A worker leads its process group.
+	cmd := exec.Command("sleep", "1000")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	check(b, cmd.Start())
+	w := &fakeWorker{cmd: cmd, session: b.plain(b.database, role), gone: make(chan struct{})}
+	go func() { _ = cmd.Wait(); b.host.remove(cmd.Process.Pid); close(w.gone) }()
+	b.Cleanup(func() { _ = cmd.Process.Kill(); <-w.gone })
+	b.host.mu.Lock()
+	defer b.host.mu.Unlock()
+	handle, err := plugins.ParseHandle("0000000000000002.1." + itoa(cmd.Process.Pid))
+	check(b, err)
+	b.host.handles[handle] = cmd.Process.Pid
+	b.host.workers = append(b.host.workers, plugins.WorkerInfo{
+		Handle: handle, Entry: plugins.BackgroundWorker{Name: name, Type: "the type"}, State: plugins.WorkerRunning, Pid: cmd.Process.Pid,
+		Database: b.database, BackendPid: int(w.session.PgConn().PID()), WaitEventType: "Extension", WaitEvent: "NapTime",
+		ActivityState: plugins.StateIdle, Activity: "SELECT 'secret'",
+	})
+	return w
+}
+
+type fakeWorker struct {
+	cmd     *exec.Cmd
+	session *client
+	gone    chan struct{} // closed when the process has ended
+}
+
+func (w *fakeWorker) pid() int { return w.cmd.Process.Pid }
+
+func (h *fakeHost) remove(pid int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.workers = slices.DeleteFunc(slices.Clone(h.workers), func(w plugins.WorkerInfo) bool { return w.Pid == pid })
+	for handle, p := range h.handles {
+		if p == pid {
+			h.handles[handle] = -1
+		}
+	}
+}
+
+// change changes what the host says of its only worker.
+func (h *fakeHost) change(do func(*plugins.WorkerInfo)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.workers = slices.Clone(h.workers)
+	do(&h.workers[0])
 }

@@ -13,13 +13,6 @@ import (
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
-// verbsOf returns what the functions of schema pgexthost ask for.
-func verbsOf(host Host) map[string]verb {
-	return map[string]verb{
-		"register": registrar{host}.register,
-	}
-}
-
 // registrar registers dynamic workers.
 type registrar struct{ host Host }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pgexthost/pgexthost/connect"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -14,6 +16,20 @@ import (
 // verb does what a function asks for. It returns when ctx ends: then nobody is
 // interested in what it returns. It runs in a goroutine of its own.
 type verb func(ctx context.Context, s *Session, argument string) (reply, error)
+
+// verbsOf returns what the functions of schema pgexthost ask for.
+func verbsOf(host Host) map[string]verb {
+	watch := &observer{host: host, seen: make(map[string]bool)}
+	signals := signaller{host: host, kill: unix.Kill}
+	return map[string]verb{
+		"register":    registrar{host}.register,
+		"activity":    watch.activity,
+		"wait_events": watch.waitEvents,
+		"worker":      watch.worker,
+		"signal":      signals.signal,
+		"reload":      signals.reload,
+	}
+}
 
 // reply is what a verb returns: a text or NULL. The zero value is the empty text.
 type reply struct {

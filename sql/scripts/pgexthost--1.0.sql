@@ -704,6 +704,222 @@ BEGIN
 		'start_time', coalesce(start_time, 'running'), 'interruptible', coalesce(interruptible, false))::text)::integer;
 END $$;
 
+-- ---------------------------------------------------------------------------
+-- What PostgreSQL has for its own workers, under the same names: through the
+-- gateway, a client's references to these lead here. In other sessions they are
+-- the server's. Everybody may use them, and gets what PostgreSQL would give him.
+
+-- certificate proves to functions with the owner's rights as whom their caller
+-- acts, which they cannot see: a view reads with its owner's rights, but
+-- current_user is whoever uses it. It is good for the statement.
+CREATE VIEW pgexthost.certificate WITH (security_barrier) AS
+SELECT sha256(s.secret || sha256(s.secret || 'C' || int4send(pg_backend_pid())
+	|| convert_to(extract(epoch FROM statement_timestamp()) || ' ' || current_user, 'UTF8'))) AS proof
+FROM pgexthost.secret s;
+
+-- certify refuses who is not the role that he says.
+CREATE FUNCTION pgexthost.certify(role name, proof bytea) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF pgexthost.mac((SELECT s.secret FROM pgexthost.secret s), 'C' || int4send(pg_backend_pid())
+		|| convert_to(extract(epoch FROM statement_timestamp()) || ' ' || role, 'UTF8')) IS DISTINCT FROM proof THEN
+		RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = format('permission denied to act as role "%s"', role);
+	END IF;
+END $$;
+
+-- is_superuser says so of a role; and of one that there is not, as what advertises
+-- no role may be as important.
+CREATE FUNCTION pgexthost.is_superuser(role oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+RETURN coalesce((SELECT r.rolsuper FROM pg_roles r WHERE r.oid = role), true);
+
+-- known_sessions returns the sessions of workers, as far as a role may know about
+-- them: pid and role of all, and what the workers do of those whose role's
+-- privileges it has.
+CREATE FUNCTION pgexthost.known_sessions(asker name, proof bytea) RETURNS TABLE (
+	session integer, pid integer, role oid, type text, wait_event_type text, wait_event text, state text, query text
+) LANGUAGE plpgsql SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	workers jsonb;
+BEGIN
+	PERFORM pgexthost.certify(asker, proof);
+	BEGIN
+		workers := pgexthost.call('activity', '')::jsonb;
+	EXCEPTION WHEN system_error THEN
+		RAISE WARNING 'could not find out about background workers' USING DETAIL = SQLERRM;
+		RETURN;
+	END;
+	RETURN QUERY
+	SELECT w.session, w.pid, k.role, k.type, k.wait_event_type, k.wait_event, k.state, k.query
+	FROM (SELECT DISTINCT ON (r.session) r.*, coalesce(nullif(r.role, 0), a.usesysid) AS owner
+	      FROM jsonb_to_recordset(workers) AS r (session integer, pid integer, role oid, type text, wait_event_type text, wait_event text, state text, query text)
+	      JOIN pg_stat_activity a ON a.pid = r.session ORDER BY r.session) w
+	LEFT JOIN LATERAL (SELECT w.owner AS role, w.type, w.wait_event_type, w.wait_event, w.state, w.query
+	      WHERE pg_has_role(asker, 'pg_read_all_stats', 'USAGE') OR pg_has_role(asker, w.owner, 'USAGE')) k ON true;
+END $$;
+
+-- sessions is known_sessions for whoever asks; empty without a gateway.
+CREATE FUNCTION pgexthost.sessions() RETURNS TABLE (
+	session integer, pid integer, role oid, type text, wait_event_type text, wait_event text, state text, query text
+) LANGUAGE plpgsql ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF pgexthost.gateway() IS NOT NULL THEN
+		RETURN QUERY SELECT * FROM pgexthost.known_sessions(current_user, (SELECT c.proof FROM pgexthost.certificate c));
+	END IF;
+END $$;
+
+-- known_wait_events returns those of the host and its libraries.
+CREATE FUNCTION pgexthost.known_wait_events() RETURNS TABLE (type text, name text, description text)
+LANGUAGE plpgsql SECURITY DEFINER ROWS 20 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF pgexthost.gateway() IS NOT NULL THEN
+		RETURN QUERY SELECT e.type, e.name, e.description
+		FROM jsonb_to_recordset(pgexthost.call('wait_events', '')::jsonb) AS e (type text, name text, description text);
+	END IF;
+END $$;
+
+-- make_views makes the views whose columns are those that the server has, unless
+-- they have these already.
+CREATE FUNCTION pgexthost.make_views() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	columns text;
+	theirs text := CASE WHEN to_regclass('pg_catalog.pg_wait_events') IS NULL THEN '' ELSE
+		'SELECT e.type, e.name, e.description FROM pg_catalog.pg_wait_events e UNION ' END;
+BEGIN
+	IF to_regclass('pgexthost.pg_stat_activity') IS NOT NULL THEN
+		IF NOT EXISTS (
+			(SELECT attname, atttypid, attnum FROM pg_attribute WHERE attrelid = 'pg_catalog.pg_stat_activity'::regclass AND attnum > 0
+			 EXCEPT SELECT attname, atttypid, attnum FROM pg_attribute WHERE attrelid = 'pgexthost.pg_stat_activity'::regclass)
+		) THEN
+			RETURN;
+		END IF;
+		DROP VIEW pgexthost.pg_stat_activity, pgexthost.pg_wait_events;
+	END IF;
+	SELECT string_agg(coalesce(CASE a.attname
+		WHEN 'pid' THEN 'coalesce(w.pid, a.pid)'
+		WHEN 'usesysid' THEN 'coalesce(w.role, a.usesysid)'
+		WHEN 'usename' THEN 'coalesce(r.rolname, a.usename)'
+		WHEN 'backend_type' THEN 'coalesce(w.type, a.backend_type)'
+		-- What waits for its client is the worker.
+		WHEN 'wait_event_type' THEN 'CASE WHEN w.type IS NULL OR a.wait_event_type <> ''Client'' THEN a.wait_event_type ELSE w.wait_event_type END'
+		WHEN 'wait_event' THEN 'CASE WHEN w.type IS NULL OR a.wait_event_type <> ''Client'' THEN a.wait_event ELSE w.wait_event END'
+		-- The server hides them from who is not allowed to see those of the login.
+		WHEN 'state' THEN 'coalesce(a.state, w.state)'
+		WHEN 'query' THEN 'CASE WHEN w.type IS NOT NULL AND a.backend_type IS NULL THEN w.query ELSE a.query END'
+		-- A worker has no client.
+		WHEN 'client_addr' THEN 'CASE WHEN w.pid IS NULL THEN a.client_addr END'
+		WHEN 'client_hostname' THEN 'CASE WHEN w.pid IS NULL THEN a.client_hostname END'
+		WHEN 'client_port' THEN 'CASE WHEN w.pid IS NULL THEN a.client_port END'
+		END, 'a.' || quote_ident(a.attname)) || ' AS ' || quote_ident(a.attname), ', ' ORDER BY a.attnum) INTO columns
+	FROM pg_attribute a
+	WHERE a.attrelid = 'pg_catalog.pg_stat_activity'::regclass AND a.attnum > 0;
+	EXECUTE 'CREATE VIEW pgexthost.pg_stat_activity AS SELECT ' || columns
+		|| ' FROM pg_catalog.pg_stat_activity a LEFT JOIN pgexthost.sessions() w ON w.session = a.pid LEFT JOIN pg_catalog.pg_roles r ON r.oid = w.role';
+	EXECUTE 'CREATE VIEW pgexthost.pg_wait_events AS ' || theirs || 'SELECT e.type, e.name, e.description FROM pgexthost.known_wait_events() e';
+END $$;
+SELECT pgexthost.make_views();
+
+-- signal_worker has a role terminate a worker, or cancel its statement, as
+-- pg_signal_backend of PostgreSQL 18 does. It returns NULL if the pid is no
+-- worker's with a session.
+CREATE FUNCTION pgexthost.signal_worker(asker name, proof bytea, pid integer, terminate boolean, timeout bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	worker jsonb;
+	owner oid;
+	said text;
+BEGIN
+	PERFORM pgexthost.certify(asker, proof);
+	worker := pgexthost.call('worker', pid::text)::jsonb;
+	IF worker IS NULL THEN
+		RETURN NULL;
+	ELSIF EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = signal_worker.pid) THEN
+		RAISE EXCEPTION USING ERRCODE = 'ambiguous_parameter',
+			MESSAGE = format('PID %s is that of a background worker and of a server process', pid),
+			HINT = format('Use pgexthost.terminate(%L) for the worker, or a session that does not go through the gateway for the server process.', worker->>'name');
+	END IF;
+	SELECT coalesce(nullif((worker->>'role')::oid, 0), a.usesysid) INTO owner FROM pg_stat_activity a WHERE a.pid = (worker->>'session')::integer;
+	IF NOT FOUND THEN
+		RAISE WARNING 'PID % is not a PostgreSQL backend process', pid
+			USING DETAIL = format('Background worker "%s" has no session with the server.', worker->>'name');
+		RETURN false;
+	ELSIF pgexthost.is_superuser(owner) AND NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = asker) THEN
+		RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+			MESSAGE = CASE WHEN terminate THEN 'permission denied to terminate process' ELSE 'permission denied to cancel query' END,
+			DETAIL = format('Only roles with the SUPERUSER attribute may %s of roles with the SUPERUSER attribute.',
+				CASE WHEN terminate THEN 'terminate processes' ELSE 'cancel queries' END);
+	ELSIF NOT pg_has_role(asker, owner, 'USAGE') AND NOT pg_has_role(asker, 'pg_signal_backend', 'USAGE') THEN
+		RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+			MESSAGE = CASE WHEN terminate THEN 'permission denied to terminate process' ELSE 'permission denied to cancel query' END,
+			DETAIL = format('Only roles with privileges of the role whose %s or with privileges of the "pg_signal_backend" role may %s.',
+				CASE WHEN terminate THEN 'process is being terminated' ELSE 'query is being canceled' END,
+				CASE WHEN terminate THEN 'terminate this process' ELSE 'cancel this query' END);
+	END IF;
+	said := pgexthost.call('signal', (worker || jsonb_build_object('terminate', terminate, 'timeout', timeout))::text);
+	IF said <> '' THEN -- only a warning, so that a query over many goes on
+		RAISE WARNING '%', said;
+	END IF;
+	RETURN said = '';
+END $$;
+
+-- pg_terminate_backend is the server's, and terminates workers by their own pids as
+-- well. They start again as their registration says.
+CREATE FUNCTION pgexthost.pg_terminate_backend(pid integer, timeout bigint DEFAULT 0) RETURNS boolean
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF timeout < 0 THEN
+		RAISE EXCEPTION USING ERRCODE = 'numeric_value_out_of_range', MESSAGE = '"timeout" must not be negative';
+	ELSIF pgexthost.gateway() IS NULL THEN
+		RETURN pg_catalog.pg_terminate_backend(pid, timeout);
+	END IF;
+	RETURN coalesce(pgexthost.signal_worker(current_user, (SELECT c.proof FROM pgexthost.certificate c), pid, true, timeout),
+		pg_catalog.pg_terminate_backend(pid, timeout));
+END $$;
+
+-- pg_cancel_backend is the server's, and cancels the statements of workers by their
+-- own pids as well.
+CREATE FUNCTION pgexthost.pg_cancel_backend(pid integer) RETURNS boolean
+LANGUAGE plpgsql STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF pgexthost.gateway() IS NULL THEN
+		RETURN pg_catalog.pg_cancel_backend(pid);
+	END IF;
+	RETURN coalesce(pgexthost.signal_worker(current_user, (SELECT c.proof FROM pgexthost.certificate c), pid, false, 0),
+		pg_catalog.pg_cancel_backend(pid));
+END $$;
+
+-- reload_host has a role that may reload the server's configuration reload the
+-- host's.
+CREATE FUNCTION pgexthost.reload_host(asker name, proof bytea) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	said text;
+BEGIN
+	PERFORM pgexthost.certify(asker, proof);
+	IF NOT has_function_privilege(asker, 'pg_catalog.pg_reload_conf()', 'EXECUTE') THEN
+		RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'permission denied for function pg_reload_conf';
+	END IF;
+	said := pgexthost.call('reload', '');
+	IF said <> '' THEN
+		RAISE WARNING '%', said;
+	END IF;
+	RETURN said = '';
+END $$;
+
+-- pg_reload_conf is the server's, and has the host read its files again as well.
+CREATE FUNCTION pgexthost.pg_reload_conf() RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	done boolean := pg_catalog.pg_reload_conf(); -- refuses who has not the right
+BEGIN
+	IF pgexthost.gateway() IS NULL THEN
+		RETURN done;
+	END IF;
+	RETURN pgexthost.reload_host(current_user, (SELECT c.proof FROM pgexthost.certificate c)) AND done;
+END $$;
+
 REVOKE ALL ON ALL TABLES IN SCHEMA pgexthost FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA pgexthost FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA pgexthost FROM PUBLIC;

@@ -31,6 +31,14 @@ BEGIN
 		GRANT EXECUTE ON PROCEDURE pgexthost.commit_and_wait(bigint, integer),
 			pgexthost.launch_and_wait(text, text, text, text, bigint, bytea, integer, text, text, integer) TO pgexthost_operator;
 	END IF;
+	-- What a client's references to the server's own lead to, through the gateway.
+	-- What these functions use checks as whom its caller acts.
+	PERFORM pgexthost.make_views();
+	GRANT USAGE ON SCHEMA pgexthost TO PUBLIC;
+	GRANT SELECT ON pgexthost.pg_stat_activity, pgexthost.pg_wait_events, pgexthost.certificate TO PUBLIC;
+	GRANT EXECUTE ON FUNCTION pgexthost.pg_terminate_backend(integer, bigint), pgexthost.pg_cancel_backend(integer), pgexthost.pg_reload_conf(),
+		pgexthost.gateway(), pgexthost.sessions(), pgexthost.known_sessions(name, bytea), pgexthost.known_wait_events(),
+		pgexthost.signal_worker(name, bytea, integer, boolean, bigint), pgexthost.reload_host(name, bytea) TO PUBLIC;
 	-- A dump by a role that may not see the secret has none.
 	INSERT INTO pgexthost.secret SELECT WHERE NOT EXISTS (SELECT FROM pgexthost.secret);
 END $$;
