@@ -120,3 +120,21 @@ func TestAReservedPrefixIsRefusedLater(t *testing.T) {
 		`LOG F0000: configuration file "h.conf" contains errors; unaffected changes were applied`)
 	mustDefine(t, s, guc.Definition{Name: "worker_spi.more", Type: guc.TypeString})
 }
+
+func TestANameWithAReservedPrefixIsRefusedByItself(t *testing.T) {
+	s := started(t, "other.a = 1")
+	mustDefine(t, s, naptime())
+	if e := s.RefuseName("worker_spi.naptme"); e != nil {
+		t.Errorf("refused before the prefix is reserved: %v", e)
+	}
+	s.MarkPrefixReserved("worker_spi")
+	e := s.RefuseName("Worker_SPI.naptme")
+	if e == nil || e.Code != elog.InvalidName || e.Detail != `"worker_spi" is a reserved prefix.` || e.Hint != `Perhaps you meant "worker_spi.naptime".` {
+		t.Errorf("got %v", e)
+	}
+	for _, name := range []string{"WORKER_spi.naptime", "other.a", "worker_spix.b", "work_mem", "worker_spi.", ""} {
+		if e := s.RefuseName(name); e != nil {
+			t.Errorf("%s is refused: %v", name, e)
+		}
+	}
+}

@@ -87,7 +87,9 @@ func with(c sql.Catalog) statement.Env {
 // do translates a command and runs what it becomes.
 func (c *client) do(cmd scanner.Command) outcome {
 	c.t.Helper()
-	text, ok := statement.Translate(cmd, c.env)
+	env := c.env
+	env.InTransaction = env.InTransaction || c.conn.TxStatus() != 'I'
+	text, ok := statement.Translate(cmd, env)
 	if !ok {
 		c.t.Fatalf("%+v: not translated", cmd)
 	}
@@ -149,6 +151,20 @@ func (c *client) sql(text string) {
 	if o := (&client{t: c.t, conn: c.conn, simple: true}).run(text); o.Error != (message{}) {
 		c.t.Fatalf("%s: %+v", text, o.Error)
 	}
+}
+
+// scanned runs a text as the gateway does: translated, if it is one for the host.
+func (c *client) scanned(text string) outcome {
+	c.t.Helper()
+	found := scanner.Scan(text, scanner.Options{StandardConformingStrings: true, ClientEncoding: "UTF8"})
+	env := c.env
+	env.InTransaction = env.InTransaction || c.conn.TxStatus() != 'I'
+	if len(found) == 1 {
+		if translated, ok := statement.Translate(found[0].Command, env); ok {
+			text = translated
+		}
+	}
+	return c.run(text)
 }
 
 // query returns the only value of a query.

@@ -57,6 +57,10 @@ func TestNothingOfALesserRolesSchemaRunsWithGreaterRights(t *testing.T) {
 	}
 	super.fails(drop("worker_spi"), "42501", "must be owner of extension worker_spi")
 	super.fails(scanner.AlterExtensionUpdate{Name: "worker_spi"}, "42501", "must be owner of extension worker_spi")
+	// Only a relation is a lesser role's.
+	super.sql("ALTER SCHEMA pgexthost OWNER TO postgres")
+	super.fails(worker, "42501", denied)
+	super.sql("ALTER SCHEMA pgexthost OWNER TO owner")
 	if e := c.do(worker).Error; e.Code != "UE001" {
 		t.Errorf("the owner runs into its own policy, not %+v", e)
 	}

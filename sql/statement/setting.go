@@ -20,7 +20,7 @@ func (env Env) lookup(name string) (guc.Setting, bool) {
 // set answers SET and RESET. What a session may change is kept by the server, as a
 // placeholder, in the form in which SHOW has to print it. Mirrors ExecSetVariableStmt
 // and set_config_option.
-func (env Env) set(cmd scanner.Set) (string, bool) {
+func (env Env) set(cmd scanner.Set, tag string) (string, bool) {
 	s, ok := env.lookup(cmd.Name)
 	if !ok {
 		if env.Settings != nil && cmd.Name != "" {
@@ -46,7 +46,7 @@ func (env Env) set(cmd scanner.Set) (string, bool) {
 	}
 	switch {
 	case s.Definition.Context == guc.Suset:
-		return env.setAllowed(cmd, shown, err), true
+		return env.setAllowed(cmd, tag, shown, err), true
 	case err != nil:
 		return env.raise(err), true
 	case shown == text:
@@ -61,17 +61,21 @@ func (env Env) set(cmd scanner.Set) (string, bool) {
 
 // setAllowed sets or resets what only some roles may. Who may is known when it runs,
 // and said before what is wrong with the value.
-func (env Env) setAllowed(cmd scanner.Set, shown string, err error) string {
-	tag, value := "SET", quote(shown)
+func (env Env) setAllowed(cmd scanner.Set, tag, shown string, err error) string {
+	value := quote(shown)
 	if cmd.ToDefault {
-		tag, value = "RESET", "NULL"
+		value = "NULL"
 	}
 	refusal := ""
 	if err != nil {
 		refusal = env.raiseStatement(err)
 	}
+	warning := ""
+	if cmd.Local && !env.InTransaction {
+		warning = "RAISE WARNING USING ERRCODE = 'no_active_sql_transaction', MESSAGE = 'SET LOCAL can only be used in transaction blocks', CONSTRAINT = " + quote(markerPrefix+env.Nonce) + ";"
+	}
 	return env.block("set", values{
-		"name": quote(cmd.Name), "value": value, "local": boolean(cmd.Local), "tag": tag, "refusal": refusal, "denied": denied(cmd.Name),
+		"name": quote(cmd.Name), "value": value, "local": boolean(cmd.Local), "tag": tag, "refusal": refusal, "warning": warning, "denied": denied(cmd.Name),
 	})
 }
 

@@ -63,9 +63,9 @@ func Translate(cmd scanner.Command, env Env) (text string, ok bool) {
 	case scanner.Load:
 		return env.load(cmd)
 	case scanner.Set:
-		return env.set(cmd)
+		return env.set(cmd, "SET")
 	case scanner.Reset:
-		return env.set(scanner.Set{Name: cmd.Name, ToDefault: true})
+		return env.set(scanner.Set{Name: cmd.Name, ToDefault: true}, "RESET")
 	case scanner.AlterSystem:
 		return env.alterSystem(cmd)
 	}

@@ -12,6 +12,7 @@ BEGIN
 		RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = @denied@, CONSTRAINT = @marker@;
 	END IF;
 	@refusal@
+	@warning@
 	PERFORM pg_catalog.set_config(@name@, @value@, @local@);
 	RAISE INFO USING ERRCODE = 'PX002', MESSAGE = '@tag@', DETAIL = @nonce@;
 END
