@@ -83,7 +83,7 @@ func (s *session) fail(reason *elog.ErrorData) {
 	s.mu.Lock()
 	s.reason = reason
 	s.mu.Unlock()
-	go s.cancelStatement()
+	go s.cancelStatement(cancelTime)
 }
 
 // takeFailure returns the reason that fail was given for the statement that ends.
@@ -105,8 +105,9 @@ func (s *session) failed(reason *elog.ErrorData) []byte {
 // cancelTime is how long a cancel request may take to be delivered.
 const cancelTime = 10 * time.Second
 
-func (s *session) cancelStatement() {
-	ctx, cancel := context.WithTimeout(context.Background(), cancelTime)
+// cancelStatement cancels what the server's session is doing.
+func (s *session) cancelStatement(limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	s.mu.Lock()
 	key := s.key

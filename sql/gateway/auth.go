@@ -45,7 +45,7 @@ func (a *authentication) run() (refused bool, err error) {
 	for {
 		message, err := readMessage(a.server, maxServerMessage)
 		if err != nil {
-			return false, err
+			return false, serverLost(err)
 		}
 		switch message[0] {
 		case 'E':
@@ -84,20 +84,33 @@ func (a *authentication) step(message []byte) (done bool, err error) {
 	if request == authOK || request == authSASLFinal {
 		return request == authOK, nil
 	}
-	answer, err := readMessage(a.client, maxAuthToken)
+	answer, err := a.answer()
 	switch {
 	case err != nil:
 		return false, err
-	case answer[0] != 'p':
-		return false, elog.New(elog.Fatal, elog.ProtocolViolation, "expected password response, got message type %d", answer[0])
 	case request == authSASL && a.serverTLS && missesChannelBinding(answer):
 		return false, elog.New(elog.Fatal, elog.InvalidAuthorization, "channel binding cannot pass through the extension host's gateway").
 			WithDetail("The connections on both sides of it are encrypted, each with a certificate of its own.").
 			WithHint("Connect with channel_binding=disable.")
 	}
 	a.answered = true
-	_, err = a.server.Write(answer)
-	return false, err
+	if _, err := a.server.Write(answer); err != nil {
+		return false, serverLost(err)
+	}
+	return false, nil
+}
+
+// answer reads what the client answers. As the server does, it judges the type
+// before it believes the length.
+func (a *authentication) answer() ([]byte, error) {
+	head, err := readHeader(a.client)
+	if err != nil {
+		return nil, err
+	}
+	if head[0] != 'p' {
+		return nil, elog.New(elog.Fatal, elog.ProtocolViolation, "expected password response, got message type %d", head[0])
+	}
+	return readRest(a.client, head, maxAuthToken)
 }
 
 // unearned refuses a client whom the server takes for the gateway, and whom it has

@@ -35,8 +35,7 @@ type downward struct {
 func (d *downward) examine(p *pump, message []byte) (passOn bool, err error) {
 	s := d.session
 	if i := s.traffic.injecting(); i != nil && message[0] != 'S' {
-		s.take(i, message)
-		return false, nil
+		return s.take(i, message), nil
 	}
 	switch message[0] {
 	case '1':

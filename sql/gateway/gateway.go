@@ -64,9 +64,17 @@ func Main(ctx context.Context, w *plugins.Worker) error {
 	}
 }
 
+// worker is what a gateway needs of its process. A *plugins.Worker is one.
+type worker interface {
+	ShowSetting(name string) (string, error)
+	ServerConninfo() string
+	Ereport(e *elog.ErrorData)
+	Logf(level elog.Level, format string, args ...any)
+}
+
 // gateway is the state of the process.
 type gateway struct {
-	worker  *plugins.Worker
+	worker  worker
 	inForce atomic.Pointer[inForce]
 	ending  <-chan struct{} // closed when the clients have to leave
 	clients sync.WaitGroup
@@ -84,7 +92,7 @@ type inForce struct {
 	tls                   *tls.Config // nil: off
 }
 
-func newGateway(w *plugins.Worker) (*gateway, error) {
+func newGateway(w worker) (*gateway, error) {
 	g := &gateway{worker: w}
 	read, err := g.read()
 	if err != nil {

@@ -1,5 +1,7 @@
 package gateway
 
+import "github.com/pgexthost/pgexthost/plugins/elog"
+
 // injection is a query of our own between two of the client's, who gets none of
 // the answers.
 type injection struct {
@@ -31,22 +33,28 @@ func (s *session) inject(up *pump, sql string) (rows [][]byte, ok bool) {
 	}
 }
 
-// injected returns the query of our own that the server answers, or nil.
+// injecting returns the query of our own that the server answers, or nil.
 func (t *traffic) injecting() *injection {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.injected
 }
 
-// take takes a message of the server that answers the injection.
-func (s *session) take(i *injection, message []byte) {
+// take takes a message of the server that answers the injection. What says that the
+// session ends, or comes of its own accord, is the client's after all.
+func (s *session) take(i *injection, message []byte) (passOn bool) {
 	switch message[0] {
+	case 'N':
+		return true
 	case 'D':
 		if value, ok := firstColumn(message); ok {
 			i.rows = append(i.rows, value)
 		}
 	case 'E':
 		i.ok = false
+		if told, ok := parseFields(message); ok && told.get('V') == elog.Fatal.String() {
+			return true
+		}
 	case 'Z':
 		s.traffic.mu.Lock()
 		s.traffic.injected = nil
@@ -54,6 +62,7 @@ func (s *session) take(i *injection, message []byte) {
 		s.down.wanted.Store(&wantedOfServer)
 		close(i.done)
 	}
+	return false
 }
 
 // firstColumn returns a copy of the first column of a DataRow.

@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/pgexthost/pgexthost/internal/guc"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -94,9 +92,15 @@ func listenFailure(what string, err error) *elog.ErrorData {
 	return e
 }
 
+// maxSocketPath is the length of sockaddr_un's path but for the NUL.
+const maxSocketPath = 107
+
 // listenUnix makes a socket. One that is there already, and at which nobody
 // answers, is what a killed host has left.
 func listenUnix(ctx context.Context, path string) (net.Listener, error) {
+	if len(path) > maxSocketPath {
+		return nil, elog.New(elog.Warning, elog.InvalidParameterValue, "Unix-domain socket path \"%s\" is too long (maximum %d bytes)", path, maxSocketPath)
+	}
 	if conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path); err == nil {
 		_ = conn.Close()
 		return nil, syscall.EADDRINUSE
@@ -105,15 +109,15 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 			return nil, elog.New(elog.Warning, elog.FileAccessCode(err), "could not remove old socket \"%s\": %s", path, elog.OSReason(err))
 		}
 	}
-	config := net.ListenConfig{Control: openToAll}
-	return config.Listen(ctx, "unix", path)
-}
-
-// openToAll gives a socket the mode of PostgreSQL's unix_socket_permissions: who is
-// let in is the server's decision. That of the data directory keeps everybody out
-// who is not its owner.
-func openToAll(_, _ string, conn syscall.RawConn) error {
-	var chmodErr error
-	err := conn.Control(func(fd uintptr) { chmodErr = unix.Fchmod(int(fd), 0o777) })
-	return errors.Join(err, chmodErr)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	// The mode of PostgreSQL's unix_socket_permissions: who is let in is the server's
+	// decision. That of the data directory keeps everybody out who is not its owner.
+	if err := os.Chmod(path, 0o777); err != nil { //nolint:gosec // see above
+		_ = listener.Close()
+		return nil, err
+	}
+	return listener, nil
 }

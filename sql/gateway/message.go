@@ -12,13 +12,23 @@ import (
 // readMessage reads one message, whose body is limited: what the handshake needs.
 // The relay reads in batches instead, see pump.
 func readMessage(in io.Reader, limit int) ([]byte, error) {
-	var head [headerSize]byte
-	if _, err := io.ReadFull(in, head[:]); err != nil {
+	head, err := readHeader(in)
+	if err != nil {
 		return nil, err
 	}
+	return readRest(in, head, limit)
+}
+
+func readHeader(in io.Reader) (head [headerSize]byte, err error) {
+	_, err = io.ReadFull(in, head[:])
+	return head, err
+}
+
+// readRest returns the whole message that begins with head.
+func readRest(in io.Reader, head [headerSize]byte, limit int) ([]byte, error) {
 	length := int(int32(binary.BigEndian.Uint32(head[1:])))
 	if length < headerSize-1 || length > limit {
-		return nil, elog.New(elog.Fatal, elog.ProtocolViolation, "invalid message length")
+		return nil, elog.New(elog.Log, elog.ProtocolViolation, "invalid message length")
 	}
 	message := make([]byte, 1+length)
 	copy(message, head[:])

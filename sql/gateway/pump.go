@@ -14,11 +14,11 @@ const headerSize = 5
 const bufferSize = 32 << 10
 
 // maxExamined is the longest message that is looked into. A longer one is passed
-// on as it is, piece by piece.
+// on as it is, piece by piece, but counts like any other.
 const maxExamined = 1 << 20
 
 // errNotProtocol says that a length makes no sense. Nothing can be read from
-// there on.
+// there on. What came before has been passed on.
 var errNotProtocol = errors.New("invalid message length")
 
 // pump passes on the messages of one direction. One goroutine owns it.
@@ -27,14 +27,16 @@ type pump struct {
 	out io.Writer
 
 	// examine is asked for each message of a type in wanted, which is complete and
-	// valid until the next call. It returns whether the message goes on as it is;
-	// otherwise nothing does but what it writes to out itself, after pass.
+	// valid until the next call; of one longer than maxExamined it gets the header
+	// alone. It returns whether the message goes on as it is; otherwise nothing does
+	// but what it writes to out itself, after flush.
 	wanted  atomic.Pointer[[256]bool]
 	examine func(p *pump, message []byte) (passOn bool, err error)
 
 	buf                 []byte
-	start, scanned, end int // buf[start:scanned] is to be passed on, buf[scanned:end] is not looked at yet
-	rest                int // what is to come of a message that is not looked into
+	start, scanned, end int  // buf[start:scanned] is to be passed on, buf[scanned:end] is not looked at yet
+	rest                int  // what is to come of a message that is passed on piece by piece
+	dropping            bool // that message is not passed on
 }
 
 func newPump(in io.Reader, out io.Writer, wanted *[256]bool, examine func(*pump, []byte) (bool, error)) *pump {
@@ -66,25 +68,28 @@ func (p *pump) run() error {
 func (p *pump) work() error {
 	for p.scanned < p.end {
 		if p.rest > 0 {
-			n := min(p.rest, p.end-p.scanned)
-			p.scanned += n
-			p.rest -= n
+			p.advance()
 			continue
 		}
 		size, ok := p.size()
 		if size < 0 {
-			return errNotProtocol
+			return errors.Join(errNotProtocol, p.flush())
 		}
-		switch {
-		case !ok:
+		if !ok {
 			return nil
-		case !p.wanted.Load()[p.buf[p.scanned]] || size > maxExamined:
+		}
+		if !p.wanted.Load()[p.buf[p.scanned]] {
 			p.rest = size
 			continue
-		case p.end-p.scanned < size:
+		}
+		seen := size
+		if size > maxExamined {
+			seen = headerSize
+		}
+		if p.end-p.scanned < seen {
 			return nil
 		}
-		passOn, err := p.examine(p, p.buf[p.scanned:p.scanned+size])
+		passOn, err := p.examine(p, p.buf[p.scanned:p.scanned+seen])
 		if err != nil {
 			return err
 		}
@@ -92,12 +97,32 @@ func (p *pump) work() error {
 			if err := p.flush(); err != nil {
 				return err
 			}
-			p.start += size
 		}
-		p.scanned += size
+		p.rest, p.dropping = size, !passOn
 	}
 	return nil
 }
+
+// advance goes on with what has come of a message that has been decided upon.
+func (p *pump) advance() {
+	n := min(p.rest, p.end-p.scanned)
+	p.scanned += n
+	p.rest -= n
+	if p.dropping {
+		p.start = p.scanned
+		p.dropping = p.rest > 0
+	}
+}
+
+// flushAll passes on what is not looked at either.
+func (p *pump) flushAll() error {
+	p.scanned = p.end
+	return p.flush()
+}
+
+// isAmidMessage reports whether part of a message has been passed on, so that no
+// other can follow.
+func (p *pump) isAmidMessage() bool { return p.rest > 0 && !p.dropping }
 
 // size is that of the message that comes next, header included, or negative if
 // there is no such length; ok is false if its header has not come yet.

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -49,12 +50,12 @@ func (g *gateway) serve(ctx context.Context, conn rawConn, hasRoom bool) {
 	if err != nil {
 		return
 	}
-	stop := context.AfterFunc(ctx, func() {
+	limit := time.Now().Add(g.settings().authenticationTimeout)
+	_ = conn.SetDeadline(limit)
+	defer context.AfterFunc(ctx, func() {
 		_ = conn.SetReadDeadline(longAgo)
 		_ = conn.SetWriteDeadline(time.Now().Add(refuseTime))
-	})
-	defer stop()
-	_ = conn.SetDeadline(time.Now().Add(g.settings().authenticationTimeout))
+	})()
 	o, err := g.readOpening(below)
 	switch {
 	case err != nil:
@@ -69,7 +70,7 @@ func (g *gateway) serve(ctx context.Context, conn rawConn, hasRoom bool) {
 			gateway: g, startup: o.startup, client: o.conn, sink: below, nonce: newNonce(), own: isOwnUser(conn),
 			ended: make(chan struct{}), parameters: make(map[string]string),
 		}
-		if err := s.run(ctx); err != nil {
+		if err := s.run(ctx, limit); err != nil {
 			g.refuse(s.client, below, err)
 		}
 	}
@@ -87,36 +88,52 @@ func newNonce() string {
 // refuseTime is how long a client may take to read why it is refused.
 const refuseTime = time.Second
 
-// refuse tells a client why there is no session, or none any more.
+// refuse tells a client why there is no session, or none any more. An error of
+// level LOG is not for the client.
 func (g *gateway) refuse(client net.Conn, below *sink, err error) {
 	var told *elog.ErrorData
 	var network net.Error
 	switch {
 	case errors.As(err, &told):
 	case errors.As(err, &network) && network.Timeout() && g.stopping():
-		told = elog.New(elog.Fatal, elog.AdminShutdown, "terminating connection due to administrator command")
+		told = adminShutdown()
 	case errors.As(err, &network) && network.Timeout():
 		told = elog.New(elog.Fatal, elog.QueryCanceled, "canceling authentication due to timeout")
 	default:
 		return // it has left
 	}
-	told.Level = elog.Fatal
 	if told.Code != elog.AdminShutdown {
 		g.log(told)
 	}
-	if client == nil {
+	if told.Level == elog.Log {
 		return
 	}
+	final := *told
+	final.Level = elog.Fatal
+	message := encodeError(&final)
+	if old, ok := errors.AsType[bygone](err); ok {
+		message = old.encode()
+	}
 	_ = below.SetDeadline(time.Now().Add(refuseTime))
-	_, _ = client.Write(encodeError(told))
+	_, _ = client.Write(message)
+	hangUp(client, below)
+}
+
+// hangUp sees to it that the client gets what was written for it, and, with TLS, the
+// word that this was all.
+func hangUp(client net.Conn, below *sink) {
+	if encrypted, ok := client.(*tls.Conn); ok {
+		_ = encrypted.CloseWrite()
+	}
 	below.finish()
 }
 
 // run opens the server's session for the client, and passes on messages until one
-// of the two has gone. A nil error means that nothing is left to be said.
-func (s *session) run(ctx context.Context) error {
+// of the two has gone. A nil error means that nothing is left to be said. All has
+// to be ready by limit.
+func (s *session) run(ctx context.Context, limit time.Time) error {
 	s.announce()
-	dialCtx, cancel := context.WithTimeout(ctx, s.gateway.settings().authenticationTimeout)
+	dialCtx, cancel := context.WithDeadline(ctx, limit)
 	server, err := s.gateway.dial(dialCtx)
 	cancel()
 	if err != nil {
@@ -124,21 +141,27 @@ func (s *session) run(ctx context.Context) error {
 	}
 	s.server = server
 	defer server.Close()
-	stop := context.AfterFunc(ctx, func() { _ = server.SetReadDeadline(longAgo) })
-	defer stop()
-	_ = server.SetDeadline(time.Now().Add(s.gateway.settings().authenticationTimeout))
+	_ = server.SetDeadline(limit)
+	defer context.AfterFunc(ctx, func() { _ = server.SetReadDeadline(longAgo) })()
 	if _, err := server.Write(s.startup.encode()); err != nil {
 		return serverLost(err)
 	}
 	a := &authentication{client: s.client, server: server, serverTLS: server.TLS, own: s.own}
-	if refused, err := a.run(); refused || err != nil {
-		s.sink.finish()
+	if refused, err := a.run(); err != nil {
 		return err
+	} else if refused {
+		hangUp(s.client, s.sink)
+		return nil
 	}
 	return s.relay(ctx)
 }
 
+// serverLost says that err is about the server, unless it is about our own
+// impatience.
 func serverLost(err error) error {
+	if network, ok := errors.AsType[net.Error](err); ok && network.Timeout() {
+		return err
+	}
 	return elog.New(elog.Fatal, elog.ConnectionFailure, "the extension host's gateway has lost its connection to the server: %v", err)
 }
 
@@ -149,31 +172,43 @@ func (s *session) relay(ctx context.Context) error {
 	_ = s.sink.SetDeadline(deadline)
 	_ = s.server.SetDeadline(deadline)
 	if ctx.Err() != nil { // its deadline may have been the one that is lifted now
-		return elog.New(elog.Fatal, elog.AdminShutdown, "terminating connection due to administrator command")
+		return adminShutdown()
 	}
 	s.attach()
 	defer s.detach()
 	var both sync.WaitGroup
 	both.Go(func() { s.passUp(ctx) })
+	defer both.Wait()
 	err := s.passDown()
 	close(s.ended)
-	s.sink.finishWithin(refuseTime)
 	if ctx.Err() != nil && !s.traffic.quiet() {
-		s.cancelStatement()
+		s.cancelStatement(farewellTime)
 	}
 	_ = s.server.Close()
-	if ctx.Err() != nil {
-		_ = s.sink.SetReadDeadline(longAgo)
-		both.Wait()
-		return elog.New(elog.Fatal, elog.AdminShutdown, "terminating connection due to administrator command")
+	if ctx.Err() == nil && err == nil {
+		hangUp(s.client, s.sink) // what the server has said is to arrive, however slow the client is
 	}
-	_ = s.sink.Close()
-	both.Wait()
+	_ = s.sink.SetReadDeadline(longAgo)
+	switch {
+	case s.down.isAmidMessage():
+		return nil // another message would be taken for a part of that one
+	case ctx.Err() != nil:
+		return adminShutdown()
+	}
 	return err
 }
 
+func adminShutdown() *elog.ErrorData {
+	return elog.New(elog.Fatal, elog.AdminShutdown, "terminating connection due to administrator command")
+}
+
+// farewellTime is how long it may take to cancel a statement when the gateway has
+// to leave: a part of the time that the process is given.
+const farewellTime = 2 * time.Second
+
 // passUp passes on what the client says. When it says no more, neither does the
-// server's session hear more, which ends when it has done what it was told.
+// server's session hear more, which ends when it has done what it was told. What
+// makes no sense the server finds out by itself.
 func (s *session) passUp(ctx context.Context) {
 	up := newPump(s.client, s.server, &wantedOfClient, (&upward{session: s}).examine)
 	err := up.run()
@@ -181,12 +216,10 @@ func (s *session) passUp(ctx context.Context) {
 		return
 	}
 	if errors.Is(err, errNotProtocol) {
-		_, _ = s.client.Write(encodeError(elog.New(elog.Fatal, elog.ProtocolViolation, "invalid message length")))
-		_ = s.server.Close()
-		return
+		_ = up.flushAll()
 	}
 	if s.traffic.waits() {
-		s.cancelStatement() // it waits for an answer that nobody wants
+		s.cancelStatement(cancelTime) // it waits for an answer that nobody wants
 	}
 	if half, ok := s.server.Conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()

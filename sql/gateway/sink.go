@@ -5,7 +5,6 @@ import (
 	"net"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -121,11 +120,4 @@ func (s *sink) finish() {
 	for s.draining && s.err == nil {
 		s.room.Wait()
 	}
-}
-
-// finishWithin is finish with a limit to the client's patience.
-func (s *sink) finishWithin(limit time.Duration) {
-	_ = s.SetWriteDeadline(time.Now().Add(limit))
-	s.finish()
-	_ = s.SetWriteDeadline(time.Time{})
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
-// Codes in the place of a protocol version, and the greatest start-up packet.
-// PostgreSQL's, as in pqcomm.h.
+// Codes in the place of a protocol version, and the greatest start-up packet
+// without its length. PostgreSQL's, as in pqcomm.h.
 const (
 	protocolMajor    = 3
 	codeCancel       = 1234<<16 | 5678
@@ -35,30 +35,41 @@ type cancelKey struct {
 	secret string
 }
 
-// readPacket reads a packet without a type: what a client begins with.
+// readPacket reads a packet without a type: what a client begins with. An error of
+// level LOG is for the log alone, like PostgreSQL's COMMERROR: whoever sends such
+// bytes would not understand the answer.
 func readPacket(in io.Reader) (code uint32, body []byte, err error) {
 	var head [8]byte
 	if _, err := io.ReadFull(in, head[:]); err != nil {
 		return 0, nil, err
 	}
 	length := binary.BigEndian.Uint32(head[:])
-	if length < 8 || length > maxStartupPacket {
-		return 0, nil, elog.New(elog.Fatal, elog.ProtocolViolation, "invalid length of startup packet")
+	if length < 8 || length > 4+maxStartupPacket {
+		return 0, nil, elog.New(elog.Log, elog.ProtocolViolation, "invalid length of startup packet")
 	}
 	body = make([]byte, length-8)
-	if _, err := io.ReadFull(in, body); err != nil {
-		return 0, nil, elog.New(elog.Fatal, elog.ProtocolViolation, "incomplete startup packet")
+	if _, err := io.ReadFull(in, body); isEnd(err) {
+		return 0, nil, elog.New(elog.Log, elog.ProtocolViolation, "incomplete startup packet")
+	} else if err != nil {
+		return 0, nil, err
 	}
 	return binary.BigEndian.Uint32(head[4:]), body, nil
 }
+
+// isEnd reports whether err says that there was nothing more to read.
+func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
 // parseStartup reads the body of a start-up packet of protocol 3. The server judges
 // what it says; here it has only to be possible to say it again. Mirrors
 // ProcessStartupPacket.
 func parseStartup(version uint32, body []byte) (*startup, error) {
 	if version>>16 != protocolMajor {
-		return nil, elog.New(elog.Fatal, elog.FeatureNotSupported,
+		refusal := elog.New(elog.Fatal, elog.FeatureNotSupported,
 			"unsupported frontend protocol %d.%d: server supports 3.0 to 3.2", version>>16, version&0xffff)
+		if version>>16 < protocolMajor {
+			return nil, bygone{refusal}
+		}
+		return nil, refusal
 	}
 	s := &startup{version: version}
 	for rest := body; ; {
@@ -79,6 +90,18 @@ func parseStartup(version uint32, body []byte) (*startup, error) {
 		s.parameters = append(s.parameters, parameter{name, value})
 		rest = after
 	}
+}
+
+// bygone is an error for a client that does not know the messages of protocol 3.
+type bygone struct{ told *elog.ErrorData }
+
+func (b bygone) Error() string { return b.told.Error() }
+func (b bygone) Unwrap() error { return b.told }
+
+// encode is the message in the form of protocol 2: a type and a text. Mirrors
+// pq_putmessage_v2.
+func (b bygone) encode() []byte {
+	return []byte("E" + b.told.Level.String() + ":  " + b.told.Message + "\n\x00")
 }
 
 // cutString takes a string that ends with a NUL from the front.
@@ -143,7 +166,7 @@ func (s *startup) encode() []byte {
 // the protocol's.
 func parseCancel(body []byte) (cancelKey, error) {
 	if len(body) < 5 || len(body) > 4+256 {
-		return cancelKey{}, elog.New(elog.Fatal, elog.ProtocolViolation, "invalid length of cancel request packet")
+		return cancelKey{}, elog.New(elog.Log, elog.ProtocolViolation, "invalid length of cancel request packet")
 	}
 	return cancelKey{pid: binary.BigEndian.Uint32(body), secret: string(body[4:])}, nil
 }
@@ -186,7 +209,7 @@ func (g *gateway) readOpening(conn net.Conn) (opening, error) {
 			code, body, err = readPacket(o.conn)
 		}
 		if err != nil {
-			if first && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
+			if first && isEnd(err) {
 				err = errLeft
 			}
 			return o, err
@@ -197,12 +220,12 @@ func (g *gateway) readOpening(conn net.Conn) (opening, error) {
 			key, err := parseCancel(body)
 			o.cancel = &key
 			return o, err
-		case code == codeSSL && !sslAsked && len(body) == 0:
+		case code == codeSSL && !sslAsked && !o.tls:
 			sslAsked = true
 			if err := o.answerSSL(g); err != nil {
 				return o, err
 			}
-		case code == codeGSSENC && !gssAsked && len(body) == 0:
+		case code == codeGSSENC && !gssAsked && !o.tls:
 			gssAsked = true
 			if _, err := o.conn.Write([]byte{'N'}); err != nil {
 				return o, err

@@ -15,10 +15,12 @@ const alpn = "postgresql"
 // tlsHandshake is the first byte of TLS, and no first byte of a packet of ours.
 const tlsHandshake = 0x16
 
-// answerSSL answers an SSLRequest: with TLS, or with "N".
+// answerSSL answers an SSLRequest: with TLS, or with "N". Whom TLS fails is told so
+// by TLS or not at all: what is not encrypted now, a client must not believe
+// (CVE-2021-23222).
 func (o *opening) answerSSL(g *gateway) error {
 	config := g.settings().tls
-	if o.tls || config == nil || o.conn.LocalAddr().Network() == "unix" {
+	if config == nil || o.conn.LocalAddr().Network() == "unix" {
 		_, err := o.conn.Write([]byte{'N'})
 		return err
 	}
@@ -31,7 +33,7 @@ func (o *opening) answerSSL(g *gateway) error {
 func (o *opening) startTLS(config *tls.Config) error {
 	conn := tls.Server(o.conn, config)
 	if err := conn.Handshake(); err != nil {
-		return elog.New(elog.Fatal, elog.ProtocolViolation, "could not accept SSL connection: %v", err)
+		return elog.New(elog.Log, elog.ProtocolViolation, "could not accept SSL connection: %v", err)
 	}
 	o.conn, o.tls = conn, true
 	return nil
@@ -52,7 +54,7 @@ func (o *opening) readFirst(g *gateway) (code uint32, body []byte, err error) {
 		return 0, nil, err
 	}
 	if o.conn.(*tls.Conn).ConnectionState().NegotiatedProtocol != alpn {
-		return 0, nil, elog.New(elog.Fatal, elog.ProtocolViolation, "received direct SSL connection request without ALPN protocol negotiation extension")
+		return 0, nil, elog.New(elog.Log, elog.ProtocolViolation, "received direct SSL connection request without ALPN protocol negotiation extension")
 	}
 	return readPacket(o.conn)
 }
