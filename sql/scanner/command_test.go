@@ -194,3 +194,20 @@ func TestCharactersByNumberNeedUTF8(t *testing.T) {
 		}
 	}
 }
+
+func TestNumbersMayHaveTheFormsOfPostgreSQL16(t *testing.T) {
+	for raw, want := range map[string]string{
+		"0x1F": "31", "-0b1_01": "-5", "0o17": "15", "1_000": "1000", "0x_f": "15", "1_0.5_0e1_0": "1_0.5_0e1_0",
+		"0xFFFFFFFFFF": "0xFFFFFFFFFF", "-0x80000000": "-0x80000000",
+	} {
+		all := Scan("SET a.b = "+raw, usual)
+		if got, ok := all[0].Command.(Set); !ok || got.Values[0] != want {
+			t.Errorf("%s: got %+v, want %s", raw, all, want)
+		}
+	}
+	for _, raw := range []string{"0x", "0b2", "1__0", "1_", "0x1g"} {
+		if all := Scan("SET a.b = "+raw, usual); all[0].Command != nil {
+			t.Errorf("%s: got %+v", raw, all)
+		}
+	}
+}

@@ -38,7 +38,7 @@ func (l *lexer) textValue(t token, isUTF8 bool) (string, bool) {
 		n := 2 + strings.IndexByte(raw[1:], '$')
 		return raw[n : len(raw)-n], true
 	case 'u', 'U':
-		body, _ := joined(raw, 3, doubled, nil)
+		body, _ := joined(raw, 3, doubled, undoubled)
 		value, ok := unicodeUnescape(body, t.escape, isUTF8)
 		return value, ok && !l.escapes
 	case 'e', 'E':
@@ -47,18 +47,19 @@ func (l *lexer) textValue(t token, isUTF8 bool) (string, bool) {
 	if l.escapes {
 		return unescaped(raw, 1, isUTF8)
 	}
-	return joined(raw, 1, doubled, nil)
+	return joined(raw, 1, doubled, undoubled)
 }
+
+// undoubled is a part of a text in which two quotes are one.
+func undoubled(body string) (string, bool) { return strings.ReplaceAll(body, "''", "'"), true }
 
 // joined returns the parts of a text, each after what part makes of it.
 func joined(raw string, opening int, m mode, part func(string) (string, bool)) (string, bool) {
 	var value strings.Builder
 	for at := opening; ; {
 		n := bodyLength(raw[at:], '\'', m)
-		body, ok := raw[at:at+n], true
-		if part == nil {
-			body = strings.ReplaceAll(body, "''", "'")
-		} else if body, ok = part(body); !ok {
+		body, ok := part(raw[at : at+n])
+		if !ok {
 			return "", false
 		}
 		value.WriteString(body)
