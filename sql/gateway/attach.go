@@ -21,7 +21,7 @@ type Caller interface {
 // attach makes the session ready for the relay. Its opening is the first batch.
 func (s *session) attach() {
 	s.down = newPump(s.server, s.client, &wantedOfServer, (&downward{session: s}).examine)
-	s.traffic.sent = 1
+	s.traffic.complete(false)
 }
 
 // opened notes the key with which the session's statements are cancelled. The

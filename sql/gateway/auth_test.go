@@ -171,3 +171,35 @@ func TestOnlyAPasswordAnswersTheRequestForOne(t *testing.T) {
 	p.send(&pgproto3.Query{String: "SELECT 1"})
 	p.fatal("08P01", "expected password response, got message type 81")
 }
+
+func TestChannelBindingIsNotOffered(t *testing.T) {
+	offer := func(names ...string) []byte {
+		return msg('R', "\x00\x00\x00\x0a"+strings.Join(names, "\x00")+"\x00\x00")
+	}
+	for _, tt := range []struct{ offered, want []byte }{
+		{offer("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"), offer("SCRAM-SHA-256")},
+		{offer("SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "OAUTHBEARER"), offer("SCRAM-SHA-256", "OAUTHBEARER")},
+		{offer("SCRAM-SHA-256"), offer("SCRAM-SHA-256")},
+		{offer("SCRAM-SHA-256-PLUS"), offer("SCRAM-SHA-256-PLUS")}, // or there would be nothing
+	} {
+		if got := withoutChannelBinding(tt.offered); !bytes.Equal(got, tt.want) {
+			t.Errorf("of %q: %q", tt.offered, got)
+		}
+	}
+}
+
+func TestAClientThatMissesChannelBindingIsRecognised(t *testing.T) {
+	answer := func(data string) []byte {
+		return encode(t, &pgproto3.SASLInitialResponse{AuthMechanism: "SCRAM-SHA-256", Data: []byte(data)})
+	}
+	for data, want := range map[string]bool{"y,,n=,r=x": true, "n,,n=,r=x": false, "p=tls-server-end-point,,": false, "": false} {
+		if got := missesChannelBinding(answer(data)); got != want {
+			t.Errorf("%q: %v", data, got)
+		}
+	}
+	for _, broken := range [][]byte{msg('p', ""), msg('p', "x"), msg('p', "x\x00"), msg('p', "x\x00\xff\xff\xff\xffy"), msg('p', "x\x00\x00\x00\x00\x09")} {
+		if missesChannelBinding(broken) {
+			t.Errorf("%q: true", broken)
+		}
+	}
+}

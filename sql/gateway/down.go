@@ -101,6 +101,7 @@ func (d *downward) notice(p *pump, message []byte) (passOn bool, err error) {
 func (d *downward) failure(p *pump, message []byte) (passOn bool, err error) {
 	s := d.session
 	d.tag = ""
+	s.traffic.failed()
 	if s.traffic.call(false) {
 		s.over()
 	}

@@ -7,25 +7,41 @@ import (
 
 // traffic is what the two goroutines of a session tell each other.
 //
-// A *batch* is what the server answers with one ReadyForQuery: a Query, or what
-// comes before a Sync. Both goroutines count batches, and so know which answer
-// belongs to which statement.
+// A *batch* is what the server answers with one ReadyForQuery: a Query, a
+// FunctionCall, or what comes before a Sync. Both goroutines count batches, and so
+// know which answer belongs to which statement.
+//
+// A server that takes the data of a COPY ignores Syncs, and drivers do send such:
+// with the statement, before they see what it is. Whether a Sync counts is known
+// only once the server has answered the statement, so what may matter is kept in
+// its order until then. Where the count is in doubt the server is taken for busy.
 type traffic struct {
 	mu       sync.Mutex
-	sent     int  // batches that the client has completed
-	open     bool // it has begun another one
-	answered int  // batches that the server has answered
-	status   byte // of the transaction, as the last ReadyForQuery says: I, T or E
-	calling  bool // a function waits for an answer of ours
-	copying  bool // the server takes data, and no Sync
-	doubtful doubt
+	sent     int    // batches that the client has completed
+	ahead    []byte // of these, from the one on that is not answered yet: see the constants
+	open     bool   // it has begun another one
+	answered int    // batches that the server has answered
+	lost     bool   // the count is in doubt for good
+	status   byte   // of the transaction, as the last ReadyForQuery says: I, T or E
+	calling  bool   // a function waits for an answer of ours
+	copying  bool   // the server takes data, and no Sync
+	amid     int    // Syncs amid these data, which count after all if an error came before them
 	rewrites []rewrite
 	injected *injection
 }
 
-// doubt is about Syncs that the client has sent between a statement and the data
-// for it. If the statement does take data the server ignores them.
-type doubt struct{ batch, syncs int }
+// What is ahead of the server: where batches begin and end, and where data for a
+// COPY do, wanted or not.
+const (
+	aheadBegin = 'b' // of a batch that ends with a Sync
+	aheadQuery = 'Q' // or FunctionCall
+	aheadSync  = 'S'
+	aheadData  = 'd'
+	aheadEnd   = 'c' // CopyDone or CopyFail
+)
+
+// maxAhead is how much of that is kept. No driver comes near it.
+const maxAhead = 1 << 18
 
 // rewrite is a statement that the server has got in other words. Errors in it are
 // at places that the client does not know.
@@ -35,46 +51,128 @@ type rewrite struct {
 	original func(position int) int
 }
 
-// begin notes that the client has begun a batch.
-func (t *traffic) begin() {
-	t.mu.Lock()
-	t.open = true
-	t.mu.Unlock()
-}
-
-// complete notes that the client has completed a batch.
-func (t *traffic) complete() {
-	t.mu.Lock()
-	t.open = false
-	t.sent++
-	t.mu.Unlock()
-}
-
-// data notes that data for a COPY begin to come, after so many Syncs since the
-// statement. Drivers that do not know what they have sent send such.
-func (t *traffic) data(syncs int) {
+// begin notes that the client has begun a batch, and reports whether it has: amid
+// data nothing begins.
+func (t *traffic) begin() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if syncs == 0 {
-		return
-	}
 	if t.copying {
-		t.sent -= syncs
-	} else {
-		t.doubtful = doubt{batch: t.sent - syncs, syncs: syncs}
+		return false
 	}
-	t.open = true
+	if !t.open {
+		t.open = true
+		t.note(aheadBegin)
+	}
+	return true
 }
 
-// copies notes that the server takes data.
+// note adds to what is ahead.
+func (t *traffic) note(what byte) {
+	if len(t.ahead) == maxAhead {
+		t.lost = true
+		return
+	}
+	t.ahead = append(t.ahead, what)
+}
+
+// complete notes that the client has completed a batch, by a Sync or by itself.
+func (t *traffic) complete(sync bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case sync && t.copying:
+		t.amid++
+		return
+	case sync:
+		t.note(aheadSync)
+	default:
+		t.note(aheadQuery)
+	}
+	t.open = false
+	t.sent++
+}
+
+// data notes that data for a COPY begin to come.
+func (t *traffic) data() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.copying && len(t.ahead) > 0 {
+		t.note(aheadData)
+	}
+}
+
+// dataEnd notes that no more of them come.
+func (t *traffic) dataEnd() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.copying {
+		t.copying, t.amid = false, 0
+	} else if len(t.ahead) > 0 {
+		t.note(aheadEnd)
+	}
+}
+
+// copies notes that the server takes data. It ignores the Syncs before their end.
 func (t *traffic) copies() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.copying = true
-	if t.doubtful.syncs > 0 && t.doubtful.batch == t.answered {
-		t.sent -= t.doubtful.syncs
-		t.doubtful = doubt{}
+	t.copying, t.amid = true, 0
+	if len(t.ahead) == 0 {
+		return
 	}
+	// The batch in which the COPY is comes first. Its Query is done with, the Sync
+	// behind an Execute is one of those that are ignored.
+	batch, next, begun := t.answered, 1, false
+	if t.ahead[0] == aheadQuery {
+		batch++
+	}
+	for t.copying && next < len(t.ahead) && t.ahead[next] != aheadQuery && t.ahead[next] != aheadBegin {
+		switch t.ahead[next] {
+		case aheadSync:
+			t.ignore(batch)
+			if begun {
+				t.amid++
+			}
+		case aheadData:
+			begun = true
+		case aheadEnd:
+			t.copying, t.amid = false, 0
+		}
+		next++
+	}
+	t.ahead = slices.Delete(t.ahead, 1, next)
+	if t.sent == t.answered {
+		t.open = true // the batch goes on behind the data
+	}
+}
+
+// ignore takes back that a Sync has completed a batch.
+func (t *traffic) ignore(batch int) {
+	t.sent--
+	for i := range t.rewrites {
+		if t.rewrites[i].batch > batch {
+			t.rewrites[i].batch--
+		}
+	}
+}
+
+// forget forgets what is ahead of the next of these.
+func (t *traffic) forget(upTo ...byte) {
+	for len(t.ahead) > 0 && !slices.Contains(upTo, t.ahead[0]) {
+		t.ahead = t.ahead[1:]
+	}
+}
+
+// failed notes that the server has found an error. If it took data it takes no
+// more. Which of the Syncs amid these were ignored by then is not known.
+func (t *traffic) failed() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for range t.amid {
+		t.note(aheadSync)
+		t.sent++
+	}
+	t.copying, t.amid = false, 0
 }
 
 // answer notes that the server has answered a batch. It returns whether a call was
@@ -82,11 +180,16 @@ func (t *traffic) copies() {
 func (t *traffic) answer(status byte) (called bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.doubtful.syncs > 0 && t.doubtful.batch == t.answered {
-		t.doubtful = doubt{}
+	if t.forget(aheadQuery, aheadSync); len(t.ahead) > 0 {
+		t.ahead = t.ahead[1:]
+	} else {
+		t.lost = true // it has answered more than it was asked
+	}
+	if t.forget(aheadBegin, aheadQuery, aheadSync); len(t.ahead) == 0 {
+		t.ahead = nil
 	}
 	t.answered++
-	t.status, t.copying = status, false
+	t.status, t.copying, t.amid = status, false, 0
 	called, t.calling = t.calling, false
 	if len(t.rewrites) > 0 {
 		t.rewrites = slices.DeleteFunc(t.rewrites, func(r rewrite) bool { return r.batch < t.answered })
@@ -128,14 +231,14 @@ func (t *traffic) call(waits bool) (before bool) {
 func (t *traffic) quiet() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !t.open && t.sent == t.answered
+	return !t.open && !t.lost && t.sent == t.answered
 }
 
 // idle reports whether the server has nothing to do and is in no transaction.
 func (t *traffic) idle() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !t.open && t.sent == t.answered && t.status == 'I'
+	return !t.open && !t.lost && t.sent == t.answered && t.status == 'I'
 }
 
 // waits reports whether a function waits for an answer of ours.

@@ -17,7 +17,6 @@ type upward struct {
 	session *session
 	open    bool // the client has begun a batch
 	parses  int  // how many Parses there are in it
-	syncs   int  // how many Syncs there were since the last other message but data
 	data    bool // data for a COPY are coming
 }
 
@@ -26,18 +25,16 @@ func (u *upward) examine(p *pump, message []byte) (passOn bool, err error) {
 	t := &u.session.traffic
 	kind := message[0]
 	switch kind {
-	case 'd', 'c', 'f':
+	case 'd':
 		if !u.data {
 			u.data = true
-			t.data(u.syncs)
-			u.open = u.syncs > 0
-			u.syncs = 0
+			t.data()
 		}
 		return true, nil
-	case 'S':
-		u.syncs++
-	default:
-		u.syncs = 0
+	case 'c', 'f':
+		u.data = false
+		t.dataEnd()
+		return true, nil
 	}
 	u.data = false
 	var replacement []byte
@@ -53,12 +50,11 @@ func (u *upward) examine(p *pump, message []byte) (passOn bool, err error) {
 	}
 	switch kind {
 	case 'Q', 'S', 'F':
-		t.complete()
+		t.complete(kind == 'S')
 		u.open, u.parses = false, 0
 	default:
 		if !u.open {
-			t.begin()
-			u.open = true
+			u.open = t.begin()
 		}
 	}
 	if replacement == nil {
