@@ -11,6 +11,7 @@ import (
 	"github.com/pgexthost/pgexthost/connect/servermonitor"
 	"github.com/pgexthost/pgexthost/host"
 	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/sql/gateway"
 	requestlauncher "github.com/pgexthost/pgexthost/sql/launcher"
 	"github.com/pgexthost/pgexthost/workerspi"
 )
@@ -32,6 +33,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(withLauncher) != "" {
 		plugins.Register(effectsLibrary())
 		requestlauncher.Register()
+	}
+	if os.Getenv(withGateway) != "" {
+		gateway.Register()
 	}
 	if plugins.IsChild() {
 		plugins.RunChild()

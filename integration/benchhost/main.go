@@ -14,16 +14,21 @@ import (
 	"github.com/pgexthost/pgexthost/host"
 	"github.com/pgexthost/pgexthost/integration/benchlib"
 	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/sql/gateway"
 	"github.com/pgexthost/pgexthost/workerspi"
 )
 
 func main() {
-	if len(os.Args) > 1 {
+	switch len(os.Args) {
+	case 2:
 		doNothing(os.Args[1])
+	case 4:
+		relay(os.Args[2], os.Args[3])
 	}
 	plugins.Register(workerspi.Library())
 	plugins.Register(benchlib.Library())
 	servermonitor.Register()
+	gateway.Register()
 	if plugins.IsChild() {
 		plugins.RunChild()
 	}
