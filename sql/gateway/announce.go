@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pgexthost/pgexthost/internal/guc"
@@ -26,10 +27,19 @@ type setting struct {
 // announcements are the settings of libraries, which every session of the server
 // is told of, so that SHOW and current_setting() know them.
 type announcements struct {
-	mu     sync.Mutex
-	read   time.Time // of the file, by its time of modification
-	latest *announced
+	looked atomic.Int64 // at the file, as nanoseconds since the process began
+	latest atomic.Pointer[announced]
+
+	mu   sync.Mutex // held by who looks
+	read time.Time  // the file, by its time of modification
 }
+
+// lookInterval is how long a session that runs one statement after the other may
+// not notice that the file has changed. To look before each of them would cost a
+// short one a tenth of what it takes to pass it on.
+const lookInterval = 10 * time.Millisecond
+
+var began = time.Now()
 
 // announced is the content of the file at a time. Nobody changes it.
 type announced struct {
@@ -37,24 +47,35 @@ type announced struct {
 	store    *guc.Store // of all, by type
 }
 
-// current returns the settings. It is another value when they have changed.
+// recent returns the settings as they were a moment ago. It is another value when
+// they have changed.
+func (a *announcements) recent() *announced {
+	if latest := a.latest.Load(); latest != nil && int64(time.Since(began))-a.looked.Load() < int64(lookInterval) {
+		return latest
+	}
+	return a.current()
+}
+
+// current returns the settings as they are.
 func (a *announcements) current() *announced {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.latest == nil {
-		a.latest = newAnnounced(nil)
+	if a.latest.Load() == nil {
+		a.latest.Store(newAnnounced(nil))
 	}
+	a.looked.Store(int64(time.Since(began)))
 	st, err := os.Stat(settingsFile)
 	if err != nil || st.ModTime().Equal(a.read) {
-		return a.latest
+		return a.latest.Load()
 	}
 	text, err := os.ReadFile(settingsFile)
 	var all []setting
 	if err != nil || json.Unmarshal(text, &all) != nil {
-		return a.latest
+		return a.latest.Load()
 	}
-	a.read, a.latest = st.ModTime(), newAnnounced(all)
-	return a.latest
+	a.read = st.ModTime()
+	a.latest.Store(newAnnounced(all))
+	return a.latest.Load()
 }
 
 func newAnnounced(all []setting) *announced {
@@ -75,11 +96,11 @@ func newAnnounced(all []setting) *announced {
 // refresh tells the server's session of settings that have changed since. PostgreSQL
 // puts what a reload has changed in force between two commands as well.
 func (s *session) refresh(up *pump) {
-	if s.startup.isReplication() || !s.traffic.idle() {
-		return
+	if s.told == nil {
+		return // it speaks no SQL
 	}
-	known := s.gateway.known.current()
-	if known == s.seen {
+	known := s.gateway.known.recent()
+	if known == s.seen || !s.traffic.idle() {
 		return
 	}
 	s.seen = known
