@@ -40,7 +40,9 @@
 //     reaps it, so a signal never hits a process the host did not start. The
 //     waiters only look: reaping is the loop's.
 //   - All children are started by one thread that lives as long as the host,
-//     because their postmaster-death signal is tied to it.
+//     because their postmaster-death signal is tied to it. It never is the
+//     leading thread, to which the kernel gives the orphans of a container: what
+//     that one has is reaped by the loop, too, and concerns nobody.
 //   - The data directory stays locked until the host and its last child are
 //     gone, however they went.
 package host

@@ -36,6 +36,8 @@ func (h *host) loop() int {
 			h.shutDown(postmaster.ImmediateShutdown)
 		case <-h.signals.reload:
 			h.step(postmaster.ReloadRequested{})
+		case <-h.signals.orphans:
+			reapOrphans(h.log)
 		case <-done:
 			done = nil // once is enough
 			h.shutDown(postmaster.FastShutdown)

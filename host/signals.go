@@ -12,6 +12,7 @@ import (
 // handled, and a flood of one kind never displaces another.
 type signals struct {
 	smart, fast, immediate, reload chan os.Signal
+	orphans                        chan os.Signal // nil: there are none
 	ignored                        chan os.Signal // nobody reads it
 }
 
@@ -25,6 +26,7 @@ func catchSignals() signals {
 	}
 	return signals{
 		smart: catch(unix.SIGTERM), fast: catch(unix.SIGINT), immediate: catch(unix.SIGQUIT), reload: catch(unix.SIGHUP),
+		orphans: catchOrphans(),
 		ignored: catch(unix.SIGUSR1, unix.SIGUSR2, unix.SIGPIPE),
 	}
 }

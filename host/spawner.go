@@ -63,6 +63,11 @@ var heldBack = []unix.Signal{unix.SIGUSR1, unix.SIGUSR2, plugins.PostmasterDeath
 
 func (s *spawner) run(ready chan<- struct{}) {
 	runtime.LockOSThread() // and never unlock: see above
+	if unix.Gettid() == unix.Getpid() {
+		go s.run(ready) // on another thread: this one gets the orphans, see orphans.go
+		<-s.quit
+		return
+	}
 	var mask unix.Sigset_t
 	for _, sig := range heldBack {
 		bit := uint(sig) - 1
