@@ -3,6 +3,7 @@ package sql
 import (
 	"cmp"
 	"context"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
 
@@ -26,6 +27,10 @@ const (
 	LockClass     = 0x70676578
 	ExtensionLock = 2
 )
+
+// ErrInstalled is the cause of the error of [Catalog.Install] that says that the
+// extension is installed already. An error of a script never has it.
+var ErrInstalled = errors.New("the extension is installed")
 
 // Install installs an extension in the session's database, in the version that its
 // control file names, or else the latest, and returns that. An empty schema is the

@@ -113,7 +113,7 @@ func (t transaction) checkAbsent(ctx context.Context, name string) error {
 	case err != nil:
 		return err
 	case found != nil:
-		return elog.New(elog.Error, duplicateObject, "extension \"%s\" already exists", name).
+		return elog.New(elog.Error, duplicateObject, "extension \"%s\" already exists", name).WithCause(ErrInstalled).
 			WithHint("Version %s is installed. \"pgexthost extension upgrade\" brings it up to date.", found.Version)
 	}
 	exists, ours, err := t.schema(ctx)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -22,7 +23,7 @@ import (
 )
 
 const extensionUsage = `Usage:
-  pgexthost extension install NAME -D DIR -d DATABASE [-c NAME=VALUE]... [--schema SCHEMA]
+  pgexthost extension install NAME -D DIR -d DATABASE [-c NAME=VALUE]... [--schema SCHEMA] [--if-not-exists]
   pgexthost extension upgrade NAME -D DIR -d DATABASE [-c NAME=VALUE]...
   pgexthost extension drop NAME -D DIR -d DATABASE [-c NAME=VALUE]...
   pgexthost extension list -D DIR -d DATABASE [-c NAME=VALUE]...
@@ -62,13 +63,18 @@ func runExtension(ctx context.Context, args []string) error {
 }
 
 func runExtensionInstall(ctx context.Context, args []string) error {
-	e := newExtensionCommand("install", "NAME -D DIR -d DATABASE [-c NAME=VALUE]... [--schema SCHEMA]",
+	e := newExtensionCommand("install", "NAME -D DIR -d DATABASE [-c NAME=VALUE]... [--schema SCHEMA] [--if-not-exists]",
 		"Installs an extension into a database, whose owner the user of server_conninfo\n"+
 			"should be: in the version that its control file names, or else the latest. It takes\n"+
 			"effect as a whole, or not at all.")
 	schema := e.flags.String("schema", "", "the `SCHEMA` of its functions, which exists (default:\nwhat its control file names, or else public)")
+	lenient := e.flags.Bool("if-not-exists", false, "do nothing, and say so, if some version of it is installed")
 	return e.runNamed(ctx, args, func(ctx context.Context, catalog sql.Catalog, conn *connect.Conn, name string) error {
 		version, err := catalog.Install(ctx, conn, name, *schema)
+		if *lenient && errors.Is(err, sql.ErrInstalled) {
+			printReport(os.Stderr, elog.New(elog.Notice, elog.SuccessfulCompletion, "extension \"%s\" already exists, skipping", name))
+			return nil
+		}
 		if err != nil {
 			return err
 		}

@@ -35,6 +35,8 @@ func TestExtensionInstallsListsUpgradesAndDrops(t *testing.T) {
 	extension("install", "worker_spi").want(t, 1, "", "pgexthost: error: required extension \"pgexthost\" is not installed\npgexthost: hint: ")
 	extension("install", "pgexthost").want(t, 0, "installed extension \"pgexthost\", version 1.0, in database \"template1\"\n", "")
 	extension("install", "pgexthost").want(t, 1, "", "pgexthost: error: extension \"pgexthost\" already exists\n")
+	extension("install", "pgexthost", "--if-not-exists").want(t, 0, "", "pgexthost: notice: extension \"pgexthost\" already exists, skipping\n")
+	extension("install", "worker_spi", "--schema", "nope", "--if-not-exists").want(t, 1, "", "pgexthost: error: schema \"nope\" does not exist\n")
 	extension("install", "worker_spi", "--schema", "nope").want(t, 1, "", "pgexthost: error: schema \"nope\" does not exist\n")
 	extension("install", "worker_spi").want(t, 0, "installed extension \"worker_spi\"", "")
 	extension("upgrade", "pgexthost").want(t, 0, "extension \"pgexthost\" is up to date: version 1.0\n", "")
