@@ -18,7 +18,7 @@ import (
 
 // runHost is the environment variable that makes the test binary a host; its
 // value holds the host's options.
-const runHost = "PGEXTHOST_TEST_HOST"
+const runHost = "PGEXTHOST_TEST_RUN_HOST"
 
 func TestMain(m *testing.M) {
 	plugins.Register(workerspi.Library())

@@ -14,10 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/connect"
-	"github.com/pgexthost/pgexthost/internal/localpg"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
-	"github.com/pgexthost/pgexthost/sql"
 )
 
 // withLauncher is the environment variable that gives a host the request launcher,
@@ -69,7 +67,7 @@ func leaveEffect(w *plugins.Worker) error {
 // requests is a database with schema pgexthost and what its workers have done.
 type requests struct {
 	t        *testing.T
-	server   *localpg.Server
+	server   testServer
 	database string
 	user     string
 	effects  string // the file
@@ -77,7 +75,7 @@ type requests struct {
 
 // newRequests makes a database on a server, whose owner is no superuser, and
 // installs the schema there as that user.
-func newRequests(t *testing.T, server *localpg.Server) *requests {
+func newRequests(t *testing.T, server testServer) *requests {
 	t.Helper()
 	dir := shortTempDir(t)
 	if err := os.Chmod(dir, 0o777); err != nil {
@@ -85,6 +83,7 @@ func newRequests(t *testing.T, server *localpg.Server) *requests {
 	}
 	r := &requests{t: t, server: server, database: fmt.Sprintf("requests_%d", time.Now().UnixNano()), user: "requester", effects: filepath.Join(dir, "effects")}
 	execSQL(t, server.ConnInfo(), `DO $$ BEGIN CREATE ROLE requester LOGIN CREATEROLE; EXCEPTION WHEN duplicate_object THEN NULL; END $$`)
+	shareLogin(t, server, "requester")
 	execSQL(t, server.ConnInfo(), "CREATE DATABASE "+r.database+" OWNER requester")
 	r.install("pgexthost")
 	return r
@@ -92,20 +91,7 @@ func newRequests(t *testing.T, server *localpg.Server) *requests {
 
 func (r *requests) install(name string) {
 	r.t.Helper()
-	config, err := connect.ParseConninfo(r.conninfo())
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(r.t.Context(), limit)
-	defer cancel()
-	conn, err := connect.Open(ctx, config, "installer")
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer conn.HangUp(ctx)
-	if _, err := sql.Scripts().Install(ctx, conn, name, "public"); err != nil {
-		r.t.Fatal(err)
-	}
+	installExtension(r.t, r.conninfo(), name)
 }
 
 func (r *requests) conninfo() string {

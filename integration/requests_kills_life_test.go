@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/internal/failpoint"
+	"github.com/pgexthost/pgexthost/internal/localpg"
 )
 
 // The requests of a life, by their names and main arguments.
@@ -26,6 +27,7 @@ const (
 // befalls it.
 type requestLife struct {
 	*requests
+	server   *localpg.Server
 	counters string        // of the failpoints
 	kills    []requestKill // all, and those
 	left     []requestKill // that are still to come, in their order

@@ -71,7 +71,7 @@ func TestKillsAtRandomStepsOfRequestsLoseNoneAndDoubleNone(t *testing.T) {
 func testRequestKills(t *testing.T, servers serverPool, kills ...requestKill) {
 	server := <-servers
 	defer func() { servers <- server }()
-	l := &requestLife{requests: newRequests(t, server), counters: shortTempDir(t), kills: kills}
+	l := &requestLife{requests: newRequests(t, server), server: server, counters: shortTempDir(t), kills: kills}
 	l.begin()
 	l.goThrough()
 	l.judge()
@@ -83,6 +83,7 @@ type serverPool chan *localpg.Server
 
 func newServerPool(t *testing.T, tests int) serverPool {
 	t.Helper()
+	needsOwnServer(t)
 	servers := make(serverPool, lanes)
 	var starting sync.WaitGroup
 	for range min(lanes, tests) {

@@ -67,7 +67,7 @@ func pooler(t *testing.T, server *localpg.Server) int {
 // A pooler in transaction mode keeps no session: nothing that a client does may
 // depend on one.
 func TestRequestsGoThroughAPoolerInTransactionMode(t *testing.T) {
-	server := sharedServer(t)
+	server := privateServer(t)
 	r := newRequests(t, server)
 	port := pooler(t, server)
 	h := r.host()

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +12,13 @@ import (
 	"github.com/pgexthost/pgexthost/internal/localpg"
 )
 
+// testServer is a server that tests do no harm to.
+type testServer interface {
+	// ConnInfo is a connection string in libpq's keyword/value form, to which
+	// tests add what they want otherwise.
+	ConnInfo() string
+}
+
 // shared is the server of all tests that do no harm to it.
 var shared struct {
 	sync.Once
@@ -18,8 +26,18 @@ var shared struct {
 	err    error
 }
 
-func sharedServer(t testing.TB) *localpg.Server {
+func sharedServer(t testing.TB) testServer {
 	t.Helper()
+	if conninfo := os.Getenv(outsideServer); conninfo != "" {
+		return outside(conninfo)
+	}
+	return privateServer(t)
+}
+
+// privateServer is sharedServer for a test that has to know more of it.
+func privateServer(t testing.TB) *localpg.Server {
+	t.Helper()
+	needsOwnServer(t)
 	shared.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
@@ -42,6 +60,7 @@ func stopSharedServer() {
 // ownServer is a server for one test.
 func ownServer(t *testing.T) *localpg.Server {
 	t.Helper()
+	needsOwnServer(t)
 	server, err := localpg.Start(t.Context(), localpg.Options{})
 	if err != nil {
 		t.Fatal(err)

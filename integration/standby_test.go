@@ -18,6 +18,7 @@ import (
 // serverWith is ownServer with options.
 func serverWith(t *testing.T, o localpg.Options) *localpg.Server {
 	t.Helper()
+	needsOwnServer(t)
 	server, err := localpg.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

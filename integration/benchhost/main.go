@@ -33,7 +33,7 @@ func main() {
 		plugins.RunChild()
 	}
 	var o host.Options
-	if err := json.Unmarshal([]byte(os.Getenv("PGEXTHOST_TEST_HOST")), &o); err != nil {
+	if err := json.Unmarshal([]byte(os.Getenv("PGEXTHOST_TEST_RUN_HOST")), &o); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(99)
 	}
