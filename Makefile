@@ -3,15 +3,17 @@ export CGO_ENABLED := 0
 
 GO            ?= go
 GOLANGCI_LINT := v2.15.0
+COMPOSE_GO    := v2.16.2
+ACTIONLINT    := v1.7.12
 TOOLS         := $(CURDIR)/.tools
 TESTFLAGS     ?=
 COUNT         ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test torture race lint bench soak mutants fuzz postgres clean
+.PHONY: help build demo test test-matrix torture race lint lint-specs bench soak mutants fuzz postgres clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build bin/pgexthost, statically linked, and lib/pgexthost/worker_spi
 	@$(GO) build -trimpath -o bin/ ./cmd/pgexthost
@@ -22,6 +24,9 @@ demo: build postgres ## See worker_spi work, end to end, against a private serve
 
 test: build postgres ## Run all tests, with real processes and a real server (COUNT=20 repeats)
 	$(GO) test -count=$(COUNT) $(TESTFLAGS) ./...
+
+test-matrix: ## Run the integration tests on PostgreSQL 15 to 18, and tabulate (VERSIONS='16 18', TESTFLAGS='-run Worker')
+	@GO="$(GO)" scripts/test-matrix '$(or $(VERSIONS),15 16 17 18)' -timeout 1h $(TESTFLAGS)
 
 torture: build ## Garbage in shared memory, random scripts against the model, and kills at random points, for long (ROUNDS=10000 CHECKS=100000 KILLS=1000)
 	PGEXTHOST_TORTURE=$(or $(ROUNDS),10000) $(GO) test -count=1 -timeout 30m -v -run 'SharedMemory' ./host ./integration
@@ -38,6 +43,11 @@ race: build postgres ## Run all tests under the race detector (needs gcc)
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT) ## Run the linters, and check what no linter knows
 	@$< run
 	@scripts/check-rules
+	@$(MAKE) --no-print-directory lint-specs
+
+lint-specs: # Check the compose file and the workflows against their schemas, which these modules carry
+	@$(GO) run github.com/compose-spec/compose-go/v2/cmd@$(COMPOSE_GO) docker-compose.yml >/dev/null
+	@$(GO) run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT)
 
 bench: postgres ## Run the benchmarks into bench.txt, for benchstat, and sum them up (COUNT=10, BENCH=Worker)
 	@GO="$(GO)" scripts/bench $(COUNT) '$(or $(BENCH),.)'
