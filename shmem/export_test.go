@@ -81,3 +81,21 @@ func awaitTurn(word *atomic.Uint32) {
 
 // SetGate overwrites slot 0's gate word.
 func SetGate(s *Segment, word uint64) { s.slots[0].gate.Store(word) }
+
+// StatisticsWords returns the words of the published statistics.
+func StatisticsWords(s *Segment) []uint64 { return wordsOf(&s.shared.statistics.copy) }
+
+// FillTallies overwrites all that children have counted.
+func FillTallies(s *Segment, word uint64) {
+	t := &s.shared.tallies
+	for _, h := range []*histogram{&t.launch, &t.connect} {
+		for i := range h.buckets {
+			h.buckets[i].Store(word)
+		}
+		h.micros.Store(word)
+	}
+	t.connectFailures.Store(word)
+	for i := range t.requests {
+		t.requests[i].Store(word)
+	}
+}

@@ -154,6 +154,7 @@ var layoutHash = sync.OnceValue(func() uint64 {
 	h := fnv.New64a()
 	for _, t := range [...]reflect.Type{
 		reflect.TypeFor[header](), reflect.TypeFor[slot](), reflect.TypeFor[descriptor](), reflect.TypeFor[report](), reflect.TypeFor[news](), reflect.TypeFor[reloadBox](), reflect.TypeFor[tomb](), reflect.TypeFor[proc](),
+		reflect.TypeFor[sharedCounts](), reflect.TypeFor[statistics](), reflect.TypeFor[Statistics](), reflect.TypeFor[tallies](), reflect.TypeFor[histogram](),
 	} {
 		fmt.Fprintf(h, "%s %d %d;", t.Name(), t.Size(), t.Align())
 		for i := range t.NumField() {
@@ -174,6 +175,7 @@ type geometry struct {
 	slots, procs             int
 	slotsOffset, procsOffset int
 	tombsOffset              int
+	countsOffset             int
 	size                     int
 }
 
@@ -181,7 +183,8 @@ func newGeometry(slots, procs int) geometry {
 	g := geometry{slots: slots, procs: procs, slotsOffset: pageSize}
 	g.procsOffset = alignUp(g.slotsOffset + slots*slotSize)
 	g.tombsOffset = alignUp(g.procsOffset + procs*procSize)
-	g.size = alignUp(g.tombsOffset + Tombs*tombSize)
+	g.countsOffset = alignUp(g.tombsOffset + Tombs*tombSize)
+	g.size = alignUp(g.countsOffset + countsSize)
 	return g
 }
 

@@ -23,6 +23,7 @@ const (
 	PMSignalBackgroundWorkerChange PMSignal = iota // a slot was registered or shall terminate
 	PMSignalServerState                            // the monitor has news of the real server
 	PMSignalLibraryReload                          // a library is to be loaded again
+	PMSignalPing                                   // somebody wants to know whether it is there
 	numPMSignals
 )
 

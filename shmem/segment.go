@@ -31,6 +31,8 @@ type Segment struct {
 	procs []proc
 	tombs []tomb
 
+	shared *sharedCounts
+
 	incarnation  uint64 // as the header said when we came
 	postmaster   int32
 	holdsTheLock atomic.Bool // somebody in this process has taken the slot lock through this Segment
@@ -118,7 +120,7 @@ func mapSegment(file *os.File, g geometry) (*Segment, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("mmap", err)
 	}
-	s := &Segment{file: file, mem: mem, geo: g, head: headerView(mem), slots: slotsView(mem, g), procs: procsView(mem, g), tombs: tombsView(mem, g)}
+	s := &Segment{file: file, mem: mem, geo: g, head: headerView(mem), slots: slotsView(mem, g), procs: procsView(mem, g), tombs: tombsView(mem, g), shared: countsView(mem, g)}
 	s.incarnation, s.postmaster = s.head.incarnation, s.head.postmaster
 	return s, nil
 }
@@ -167,6 +169,6 @@ func (s *Segment) PostmasterPid() int { return int(s.postmaster) }
 // may be used afterwards.
 func (s *Segment) Close() error {
 	mem := s.mem
-	s.mem, s.head, s.slots, s.procs, s.tombs = nil, nil, nil, nil, nil
+	s.mem, s.head, s.slots, s.procs, s.tombs, s.shared = nil, nil, nil, nil, nil, nil
 	return errors.Join(unix.Munmap(mem), s.file.Close())
 }

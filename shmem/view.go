@@ -13,6 +13,8 @@ const (
 	slotSize = int(unsafe.Sizeof(slot{}))
 	procSize = int(unsafe.Sizeof(proc{}))
 	tombSize = int(unsafe.Sizeof(tomb{}))
+
+	countsSize = int(unsafe.Sizeof(sharedCounts{}))
 )
 
 // Compile-time proofs that the 64-bit atomics of every record of an array are
@@ -22,6 +24,7 @@ var (
 	_ [0]byte = [slotSize % 8]byte{}
 	_ [0]byte = [procSize % 8]byte{}
 	_ [0]byte = [tombSize % 8]byte{}
+	_ [0]byte = [unsafe.Sizeof(Statistics{}) % 8]byte{}
 	_         = [pageSize - int(unsafe.Sizeof(header{}))]byte{}
 )
 
@@ -45,4 +48,13 @@ func procsView(mem []byte, g geometry) []proc {
 
 func tombsView(mem []byte, g geometry) []tomb {
 	return unsafe.Slice((*tomb)(unsafe.Pointer(&mem[g.tombsOffset])), Tombs)
+}
+
+func countsView(mem []byte, g geometry) *sharedCounts {
+	return (*sharedCounts)(unsafe.Pointer(&mem[g.countsOffset]))
+}
+
+// wordsOf returns the words that statistics consist of.
+func wordsOf(s *Statistics) []uint64 {
+	return unsafe.Slice((*uint64)(unsafe.Pointer(s)), unsafe.Sizeof(*s)/8)
 }
