@@ -77,6 +77,7 @@ type host struct {
 	reloadID  uint64           // of the last request for one that was taken up
 	reloaded  *control.Reload  // the last answer, or nil
 	announced int              // how many new static workers the file of libraries says are not registered yet
+	published shmem.Statistics // what the segment shows
 	segment   *shmem.Segment
 	slots     shmem.PostmasterSlots // of the segment
 	alarm     *shmem.Alarm

@@ -140,13 +140,18 @@ func (h *host) checkSignals() {
 	if h.segment.TakePostmasterSignal(shmem.PMSignalLibraryReload) {
 		h.takeReload()
 	}
+	if h.segment.TakePostmasterSignal(shmem.PMSignalPing) {
+		h.answerPings()
+	}
 }
 
 // step gives one event to the core and carries out what it decides, then does
 // the same with the events that came of that.
 func (h *host) step(ev postmaster.Event) {
 	for events := []postmaster.Event{ev}; len(events) > 0; events = events[1:] {
-		for _, cmd := range h.machine.Step(time.Now(), events[0]) {
+		commands := h.machine.Step(time.Now(), events[0])
+		h.publishStatistics() // before the log tells of what was counted
+		for _, cmd := range commands {
 			if answer := h.execute(cmd); answer != nil {
 				events = append(events, answer)
 			}
@@ -237,7 +242,7 @@ func (h *host) spawn(cmd postmaster.Spawn) {
 		return
 	}
 	d := cmd.Worker.Descriptor()
-	startup.Worker, startup.Slot, startup.Generation = &d, cmd.Slot, cmd.Generation
+	startup.Worker, startup.Slot, startup.Generation, startup.Ready = &d, cmd.Slot, cmd.Generation, handshake.ClockAt(cmd.Ready)
 	h.children.start(cmd.Child, shmem.ProcWorker, cmd.Worker.Name, startup, h.request(cmd.Worker.EntryLibrary()))
 }
 

@@ -65,6 +65,7 @@ func (h *host) remakeSharedMemory() error {
 	for _, b := range slices.Backward(oldSegment.Buried()) {
 		h.segment.Bury(b)
 	}
+	h.carryStatistics(oldSegment)
 	failpoint.Here(failpoint.SegmentRemade)
 	h.children.segment, h.children.alarm = h.segment, h.alarm
 	clear(h.children.records)

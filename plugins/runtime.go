@@ -83,6 +83,7 @@ func (c *child) runMain(preload []string) error {
 	if err := c.gate.recordBeginning(c.worker); err != nil {
 		return err
 	}
+	c.worker.countLaunch(c.startup.Ready)
 	return c.worker.supervise(entry)
 }
 

@@ -60,7 +60,9 @@ func (w *Worker) InitializeSession(open func() (Session, error)) error {
 		return elog.New(elog.Error, elog.InternalError, "invalid processing mode in background worker").
 			WithDetail("A background worker can connect only once, and cannot switch databases.")
 	}
+	begin := time.Now()
 	session, err := open()
+	w.countConnect(time.Since(begin), err)
 	if err != nil {
 		return err
 	}

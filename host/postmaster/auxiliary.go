@@ -32,6 +32,7 @@ func (m *Machine) launchAuxiliaries() {
 
 func (m *Machine) auxiliaryStartFailed(c *child, ev Spawned) {
 	m.buried(c)
+	m.statistics.StartFailures++
 	c.auxiliary.child = nil
 	m.logStartFailure("\""+c.auxiliary.name+"\" process", ev.Err)
 }
@@ -40,6 +41,7 @@ func (m *Machine) auxiliaryStartFailed(c *child, ev Spawned) {
 // shutdown makes ordinary.
 func (m *Machine) auxiliaryExited(c *child, ev Exited) {
 	c.auxiliary.child = nil
+	m.statistics.AuxiliaryExits++
 	out, level := ev.outcome(), elog.Log
 	if out == exitDone && m.shutdown != NoShutdown {
 		level = elog.Debug1

@@ -57,8 +57,11 @@ func (m *Machine) adopt(c *child, pid int) {
 	}
 	c.pid = pid
 	m.live[pid] = c.id
-	if c.worker != nil {
+	switch {
+	case c.worker != nil:
 		m.workerStarted(c.worker, pid)
+	case c.auxiliary != nil:
+		m.statistics.AuxiliaryStarts++
 	}
 	sig := m.owed(c)
 	switch {

@@ -1,6 +1,8 @@
 package postmaster
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/internal/lockfile"
@@ -21,8 +23,9 @@ type Spawn struct {
 	Worker plugins.BackgroundWorker // the worker to start, if Aux and Preload are empty
 	Slot   int                      // the worker's slot, or -1
 
-	Generation uint64 // of the slot
-	Preload    string // the library whose Init is to be run again, or empty
+	Generation uint64    // of the slot
+	Ready      time.Time // since when the worker could be started
+	Preload    string    // the library whose Init is to be run again, or empty
 }
 
 // Signal sends a signal to a child and its process group. The shell holds

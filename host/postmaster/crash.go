@@ -65,6 +65,7 @@ func (m *Machine) reachesAll(ev Exited) bool {
 func (m *Machine) beginCrashCycle() {
 	m.logf(elog.Log, "terminating any other active server processes")
 	m.fatal = true
+	m.statistics.CrashCycles++
 	m.phase = phaseWaitDead
 	m.killAt = m.now.Add(killAfter)
 	m.stop.begin(m.now)
@@ -105,6 +106,7 @@ func (m *Machine) reinitialize() {
 		// knows best whether the request is to be fulfilled.
 		forgotten := w.neverRestarts() || w.def.Request() != 0
 		if forgotten {
+			m.statistics.Unregistered++
 			m.emit(Bury{Worker: w.def, Report: w.currentReport()})
 			m.logf(elog.Debug1, "unregistering background worker \"%s\"", w.def.Name)
 		}

@@ -55,6 +55,7 @@ func (ev Exited) apply(m *Machine) {
 // about any other exit after them.
 func (m *Machine) workerExited(c *child, ev Exited) {
 	w, out := c.worker, ev.outcome()
+	m.countExit(ev, out)
 	name := fmt.Sprintf("background worker \"%s\"", w.def.Type)
 	level := elog.Log
 	if out == exitDone {

@@ -32,7 +32,9 @@ func (m *Machine) launchWorkers() {
 		return
 	}
 	for _, w := range slices.Backward(m.workers) {
-		if !m.shallStart(w) || m.pass.spawning != nil || m.pass.over {
+		shallStart := m.shallStart(w)
+		w.noteReady(m.now, shallStart)
+		if !shallStart || m.pass.spawning != nil || m.pass.over {
 			continue
 		}
 		if m.pass.launched == maxLaunches {
@@ -67,12 +69,22 @@ func (m *Machine) mayStart(w *worker) bool {
 	return w.child == nil && w.lost == notLost && Admits(m.server.state, w.def.StartTime)
 }
 
+// noteReady notes since when the worker could be started.
+func (w *worker) noteReady(now time.Time, ready bool) {
+	switch {
+	case !ready:
+		w.ready = time.Time{}
+	case w.ready.IsZero():
+		w.ready = now
+	}
+}
+
 // startWorker mirrors StartBackgroundWorker up to the fork.
 func (m *Machine) startWorker(w *worker) {
 	w.crashedAt, w.goesOn = time.Time{}, false
 	w.session = m.server.started
 	m.logf(elog.Debug1, "starting background worker process \"%s\"", w.def.Name)
-	w.child = m.spawn(Spawn{Worker: w.def, Slot: w.slot, Generation: w.gen})
+	w.child = m.spawn(Spawn{Worker: w.def, Slot: w.slot, Generation: w.gen, Ready: w.ready})
 	w.child.worker = w
 	m.pass.spawning = w.child
 	m.pass.launched++
@@ -94,6 +106,7 @@ func (m *Machine) workerStartFailed(c *child, ev Spawned) {
 	w := c.worker
 	m.buried(c)
 	w.child, w.draining = nil, false
+	m.statistics.StartFailures++
 	w.noteFailure(m, ev.Err)
 	m.takeNext(w)
 	m.pass.over = true

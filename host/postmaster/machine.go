@@ -6,6 +6,7 @@ import (
 	"github.com/pgexthost/pgexthost/internal/lockfile"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/shmem"
 )
 
 // ServerMonitor is the name of the auxiliary process that watches the real
@@ -78,7 +79,8 @@ type Machine struct {
 	announced     []announcement // static workers that came with a reload, and have no slot yet
 	lastAnnounced uint64
 
-	touched []*worker // whose reports this step has changed
+	touched    []*worker        // whose reports this step has changed
+	statistics shmem.Statistics // but for its Phase
 
 	status     lockfile.Status // what the lock file says; empty: what the shell wrote
 	lockFileAt time.Time       // when to look at the lock file
@@ -150,6 +152,7 @@ func (ev Started) apply(m *Machine) {
 		return
 	}
 	m.phase = phaseRun
+	m.statistics.Began = m.now.UnixMicro()
 	m.lookAt = m.now.Add(lookEvery)
 	m.registerStatic()
 }

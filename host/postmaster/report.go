@@ -37,8 +37,10 @@ func (w *worker) currentReport() shmem.WorkerReport {
 
 // noteStart and noteExit keep the books of a worker's processes.
 func (w *worker) noteStart(m *Machine) {
+	m.statistics.Starts++
 	if !w.report.Started.IsZero() {
 		w.report.Restarts++
+		m.statistics.Restarts++
 	}
 	w.report.Started = m.now
 	m.touch(w)

@@ -43,6 +43,7 @@ type rig struct {
 	buried  []postmaster.Bury          // not in trace
 	pids    int
 	byName  map[string]postmaster.ChildID
+	ready   map[string]time.Time // of the last spawns, by name
 }
 
 // newRig starts a machine with the given static workers and the monitor.
@@ -58,7 +59,7 @@ func newRig(t *testing.T, static ...plugins.BackgroundWorker) *rig {
 func bareRig(t *testing.T, static []plugins.BackgroundWorker, auxiliary ...string) *rig {
 	t.Helper()
 	slots := newFakeSlots(max(8, len(static)))
-	r := &rig{t: t, now: epoch, slots: slots, world: newWorld(slots), pids: 100, byName: map[string]postmaster.ChildID{}, reports: map[int]shmem.WorkerReport{}}
+	r := &rig{t: t, now: epoch, slots: slots, world: newWorld(slots), pids: 100, byName: map[string]postmaster.ChildID{}, reports: map[int]shmem.WorkerReport{}, ready: map[string]time.Time{}}
 	r.m = postmaster.New(postmaster.Config{Slots: slots, Static: static, Auxiliary: auxiliary})
 	return r
 }
@@ -73,6 +74,7 @@ func (r *rig) step(ev postmaster.Event) {
 		switch c := cmd.(type) {
 		case postmaster.Spawn:
 			r.byName[c.Aux+c.Preload+c.Worker.Name] = c.Child
+			r.ready[c.Worker.Name] = c.Ready
 		case postmaster.CheckLockFile:
 			r.checks++
 			continue

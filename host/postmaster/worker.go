@@ -36,6 +36,7 @@ type worker struct {
 	lostAt  time.Time
 	losses  int       // in a row, to a server that was there all the time
 	started time.Time // when its last process was
+	ready   time.Time // since when nothing but the host's other business keeps it from being started; zero: something does
 
 	touched bool               // it is in Machine.touched
 	report  shmem.WorkerReport // for those who ask; see currentReport
@@ -82,6 +83,7 @@ func (m *Machine) initSlots() {
 func (m *Machine) push(w *worker) {
 	w.slotPid = shmem.InvalidPid
 	w.report.Registered = m.now
+	m.statistics.Registered++
 	m.workers = append(m.workers, w)
 	m.bySlot[w.slot] = w
 	m.touch(w)
@@ -90,6 +92,7 @@ func (m *Machine) push(w *worker) {
 // forget removes a worker and releases its slot. The caller notifies whoever
 // waits for it, afterwards. Mirrors ForgetBackgroundWorker.
 func (m *Machine) forget(w *worker) {
+	m.statistics.Unregistered++
 	m.emit(Bury{Worker: w.def, Report: w.currentReport()})
 	release := ReleaseSlot{Slot: w.slot, Parallel: w.def.Flags&plugins.ClassParallel != 0}
 	if w.intruded {

@@ -50,6 +50,7 @@ type Startup struct {
 	Worker     *shmem.Descriptor // the postmaster's private copy of the worker's entry, or nil
 	Slot       int               // of that worker
 	Generation uint64            // of the slot
+	Ready      int64             // when the worker could be started, as of ClockAt; 0: that is not known
 	Preload    []string          // the libraries to initialize first, as parts of the program
 	Library    *Library          // what the worker's or the preload child's library is, or nil
 	Settings   []guc.Item        // what differs from the defaults, as the postmaster has it
