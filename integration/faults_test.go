@@ -61,6 +61,7 @@ func faultsLibrary() plugins.Library {
 			"hog":              hog,
 			"hold_lock":        holdLock,
 			"garble":           garble,
+			"scribble":         scribble,
 			"registrar":        registrar,
 			"try_lock":         tryLock,
 			"launcher":         launcher,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pgexthost/pgexthost/connect/servermonitor"
 	"github.com/pgexthost/pgexthost/host"
+	"github.com/pgexthost/pgexthost/host/metrics"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/sql/gateway"
 	requestlauncher "github.com/pgexthost/pgexthost/sql/launcher"
@@ -37,6 +38,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(withGateway) != "" {
 		gateway.Register()
 	}
+	metrics.Register()
 	if plugins.IsChild() {
 		plugins.RunChild()
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pgexthost/pgexthost/connect/servermonitor"
+	"github.com/pgexthost/pgexthost/host/metrics"
 	"github.com/pgexthost/pgexthost/internal/version"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -26,6 +27,7 @@ func main() {
 	servermonitor.Register()
 	launcher.Register()
 	gateway.Register()
+	metrics.Register()
 	if plugins.IsChild() {
 		plugins.RunChild()
 	}

@@ -40,8 +40,8 @@ func (m *Machine) auxiliaryStartFailed(c *child, ev Spawned) {
 // auxiliaryExited notes the end of an auxiliary process, which nothing but a
 // shutdown makes ordinary.
 func (m *Machine) auxiliaryExited(c *child, ev Exited) {
-	c.auxiliary.child = nil
 	m.statistics.AuxiliaryExits++
+	c.auxiliary.child = nil
 	out, level := ev.outcome(), elog.Log
 	if out == exitDone && m.shutdown != NoShutdown {
 		level = elog.Debug1

@@ -14,6 +14,7 @@ import (
 
 // answer does what a request asks for.
 func (s *server) answer(ctx context.Context, conn net.Conn, r Request) Response {
+	s.worker.CountControlRequest(kindOf(r.Op))
 	var response Response
 	var err error
 	switch r.Op {
@@ -33,6 +34,23 @@ func (s *server) answer(ctx context.Context, conn net.Conn, r Request) Response 
 		response.Error.Cause = nil // for this process only
 	}
 	return response
+}
+
+// kindOf returns the kind under which a request is counted.
+func kindOf(op string) shmem.ControlRequest {
+	switch op {
+	case OpPs:
+		return shmem.ControlPs
+	case OpWhy:
+		return shmem.ControlWhy
+	case OpLaunch:
+		return shmem.ControlLaunch
+	case OpTerminate:
+		return shmem.ControlTerminate
+	case OpReload:
+		return shmem.ControlReload
+	}
+	return shmem.ControlOther
 }
 
 // tell answers those who only want to know, so many at a time.

@@ -31,6 +31,10 @@ type fakeWorker struct {
 	endings chan struct{} // gets one of each, if there is room
 	latch   chan struct{}
 	log     []string
+	setting string // each
+	silent  bool   // the postmaster
+
+	requests []shmem.ControlRequest
 
 	reload   func(name string) (uint64, error)
 	answered uint64
@@ -49,6 +53,20 @@ func (f *fakeWorker) BackgroundWorkers() []plugins.WorkerInfo {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]plugins.WorkerInfo(nil), f.workers...)
+}
+
+func (f *fakeWorker) SlotCount() int                           { return 8 }
+func (f *fakeWorker) HostStatistics() (shmem.Statistics, bool) { return shmem.Statistics{}, false }
+func (f *fakeWorker) HostTallies() shmem.Tallies               { return shmem.Tallies{} }
+func (f *fakeWorker) ShowSetting(string) (string, error)       { return f.setting, nil }
+func (f *fakeWorker) Ereport(e *elog.ErrorData)                { f.Logf(e.Level, e.Message) }
+func (f *fakeWorker) PostmasterAnswered(number uint64) bool    { return number == 7 && !f.silent }
+func (f *fakeWorker) PingPostmaster() uint64                   { return 7 }
+
+func (f *fakeWorker) CountControlRequest(kind shmem.ControlRequest) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.requests = append(f.requests, kind)
 }
 
 func (f *fakeWorker) UnregisteredWorkers() []plugins.UnregisteredWorker { return f.gone }

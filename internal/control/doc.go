@@ -10,6 +10,10 @@
 // JSON in the frames of package handshake. One that waits is the last. The socket has the mode 0600, and the
 // server talks only to its own user and to root.
 //
+// Who speaks HTTP on the socket is served by a [Web], if the program has one:
+// package host/metrics. That what it links in is in every child of the program,
+// too, is why it is not here.
+//
 // Invariants:
 //
 //   - The server does what any worker of the host could do, through the same

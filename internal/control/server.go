@@ -1,9 +1,11 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -25,11 +27,9 @@ const ServerName = "control server"
 
 // process is what the server needs of *plugins.Worker.
 type process interface {
+	Observed
 	Pid() int
-	BackgroundWorkers() []plugins.WorkerInfo
 	UnregisteredWorkers() []plugins.UnregisteredWorker
-	ServerState() shmem.ServerState
-	ServerNews() string
 	RegisterDynamicBackgroundWorker(plugins.BackgroundWorker) (plugins.Handle, error)
 	GetBackgroundWorkerPid(plugins.Handle) (plugins.HandleStatus, int, error)
 	TerminateBackgroundWorker(plugins.Handle) error
@@ -39,7 +39,9 @@ type process interface {
 	ProcessConfigFile()
 	RequestLibraryReload(name string) (id uint64, err error)
 	LibraryReloadAnswered(id uint64) bool
-	Logf(level elog.Level, format string, args ...any)
+	CountControlRequest(kind shmem.ControlRequest)
+	PingPostmaster() (number uint64)
+	PostmasterAnswered(number uint64) bool
 }
 
 // Main is the main function of the process, which runs in the data directory.
@@ -66,6 +68,7 @@ func serve(ctx context.Context, w process) error {
 	defer listener.Close()
 	connections.Go(func() { s.accept(ctx, listener, &connections) })
 	connections.Go(func() { s.claims.run(ctx, s.nextNews) })
+	s.startWeb(ctx, &connections)
 	return s.watchLatch(ctx)
 }
 
@@ -99,6 +102,7 @@ type server struct {
 	look   chan struct{} // holds one for each ps or why that is being answered
 	reload chan struct{} // holds one while the postmaster loads a library again
 	claims *claims
+	web    Web // or nil
 
 	mu   sync.Mutex
 	news chan struct{} // closed and replaced when a worker that was launched here has started or ended
@@ -185,10 +189,19 @@ func (s *server) converse(ctx context.Context, conn net.Conn) {
 		s.worker.Logf(elog.Log, "refused a control connection: %v", err)
 		return
 	}
-	for {
+	_ = conn.SetDeadline(time.Now().Add(idleLimit))
+	first, err := firstWords(conn)
+	if err != nil {
+		return
+	}
+	if isHTTP(first) {
+		s.serveHTTP(conn, first)
+		return
+	}
+	for in := io.MultiReader(bytes.NewReader(first), conn); ; in = conn {
 		_ = conn.SetDeadline(time.Now().Add(idleLimit))
 		var request Request
-		if err := handshake.Read(conn, &request); err != nil {
+		if err := handshake.Read(in, &request); err != nil {
 			return // it has left, or talks nonsense
 		}
 		_ = conn.SetDeadline(time.Time{})

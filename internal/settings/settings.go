@@ -33,6 +33,7 @@ const (
 	LogMinMessages     = "log_min_messages"
 	MaxParallelWorkers = "max_parallel_workers"
 	MaxWorkerProcesses = "max_worker_processes"
+	MetricsAddress     = "metrics_address"
 	PostAuthDelay      = "post_auth_delay"
 	RestartAfterCrash  = "restart_after_crash"
 	ServerConninfo     = "server_conninfo"
@@ -151,6 +152,15 @@ func hostDefinitions() []guc.Definition {
 		{
 			Name: MaxWorkerProcesses, Type: guc.TypeInt, Context: guc.Postmaster, Default: "8", Max: shmem.MaxSlots,
 			ShortDesc: "How many background workers may be registered at a time.",
+		},
+		{
+			Name: MetricsAddress, Type: guc.TypeString, Context: guc.Sighup, Default: "",
+			ShortDesc: "Where the host serves /metrics, /livez and /readyz over TCP: HOST:PORT, or empty for the control socket only.",
+			LongDesc:  "There is neither encryption nor authentication; nothing else is served there, and nothing that changes anything.",
+			CheckHook: func(v guc.Value) error {
+				_, err := ParseMetricsAddress(v.String())
+				return err
+			},
 		},
 		{
 			Name: PostAuthDelay, Type: guc.TypeInt, Context: guc.Backend, Unit: guc.UnitS, Default: "0", Max: math.MaxInt32 / 1_000_000,
