@@ -37,7 +37,7 @@ const (
 
 func newGatewayBench(b *testing.B) *gatewayBench {
 	b.Helper()
-	server := sharedServer(b)
+	server := privateServer(b)
 	program := benchProgram(b, "benchhost")
 	g := startGateway(b, server, fromProgram(program))
 	return &gatewayBench{b, map[string]place{byGateway: g.place(), byRelay: startRelay(b, g.testHost, program), directly: direct(server)}, samples{}}
@@ -46,7 +46,7 @@ func newGatewayBench(b *testing.B) *gatewayBench {
 // startRelay starts a bare relay to a server.
 func startRelay(b *testing.B, h *testHost, program string) place {
 	b.Helper()
-	dir, server := shortTempDir(b), sharedServer(b)
+	dir, server := shortTempDir(b), privateServer(b)
 	cmd := exec.Command(program, "relay", filepath.Join(dir, ".s.PGSQL.5432"), filepath.Join(server.Dir(), ".s.PGSQL."+strconv.Itoa(server.Port())))
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {

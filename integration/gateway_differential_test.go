@@ -168,7 +168,7 @@ func queries(all ...string) func(w *wire) {
 // whether its messages come as a whole, or in pieces of any size.
 func TestEveryAnswerIsTheServersToTheByte(t *testing.T) {
 	newDatabase(t, "differ")
-	server := sharedServer(t)
+	server := privateServer(t)
 	g := startGateway(t, server)
 	execSQL(t, direct(server).conninfo("differ"), `CREATE TABLE differ (id int PRIMARY KEY, name varchar(20)); INSERT INTO differ VALUES (1, 'one'), (2, 'zwei'), (3, NULL)`)
 	for name, have := range dialogues {

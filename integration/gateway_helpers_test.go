@@ -74,7 +74,7 @@ func (g *gatewayHost) place() place { return place{g.dir, 5433} }
 // client is a program of PostgreSQL's that connects to a place.
 func (p place) client(t testing.TB, name, database string, args ...string) *exec.Cmd {
 	t.Helper()
-	path := sharedServer(t).Binaries().Program(name)
+	path := privateServer(t).Binaries().Program(name)
 	if path == "" {
 		t.Skipf("this installation of PostgreSQL has no %s", name)
 	}
