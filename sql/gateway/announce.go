@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"strings"
 	"sync"
@@ -93,11 +94,18 @@ func newAnnounced(all []setting) *announced {
 	return known
 }
 
+// isSessions reports whether a session may have a value of its own, which what the
+// host reads again must not replace.
+func (k setting) isSessions() bool { return k.Definition.Context > guc.Sighup }
+
 // refresh tells the server's session of settings that have changed since. PostgreSQL
 // puts what a reload has changed in force between two commands as well.
 func (s *session) refresh(up *pump) {
 	if s.told == nil {
 		return // it speaks no SQL
+	}
+	if s.reset.Swap(false) {
+		s.seen, s.told = nil, maps.Clone(s.first)
 	}
 	known := s.gateway.known.recent()
 	if known == s.seen || !s.traffic.idle() {
@@ -106,7 +114,7 @@ func (s *session) refresh(up *pump) {
 	s.seen = known
 	var calls []string
 	for _, k := range known.settings {
-		if s.told[k.Name] != k.Value {
+		if s.told[k.Name] != k.Value && !k.isSessions() {
 			s.told[k.Name] = k.Value
 			calls = append(calls, "pg_catalog.set_config("+quoteLiteral(k.Name)+", "+quoteLiteral(k.Value)+", false)")
 		}
@@ -129,11 +137,15 @@ func (s *session) announce() {
 		return
 	}
 	known := s.gateway.known.current()
-	s.seen, s.told = known, make(map[string]string)
+	s.seen, s.first = known, make(map[string]string)
 	for _, k := range known.settings {
+		if k.isSessions() && s.startup.get(k.Name) != "" {
+			continue
+		}
 		s.startup.set(k.Name, k.Value)
-		s.told[k.Name] = k.Value
+		s.first[k.Name] = k.Value
 	}
+	s.told = maps.Clone(s.first)
 	s.startup.set(nonceSetting, s.nonce)
 }
 

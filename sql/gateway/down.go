@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"strconv"
 
+	"github.com/jackc/pgx/v5/pgproto3"
+
 	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/sql/statement"
 )
 
 var (
@@ -56,7 +59,7 @@ func (d *downward) examine(p *pump, message []byte) (passOn bool, err error) {
 			s.over()
 		}
 	case 'C':
-		return d.complete(p)
+		return d.complete(p, message)
 	case 'N':
 		return d.notice(p, message)
 	case 'E':
@@ -66,8 +69,11 @@ func (d *downward) examine(p *pump, message []byte) (passOn bool, err error) {
 }
 
 // complete replaces the tag of a statement that stood for another.
-func (d *downward) complete(p *pump) (passOn bool, err error) {
+func (d *downward) complete(p *pump, message []byte) (passOn bool, err error) {
 	if d.tag == "" {
+		if tag := message[headerSize:]; string(tag) == "RESET\x00" || string(tag) == "DISCARD ALL\x00" {
+			d.session.reset.Store(true)
+		}
 		return true, nil
 	}
 	tag := d.tag
@@ -90,11 +96,18 @@ func (d *downward) notice(p *pump, message []byte) (passOn bool, err error) {
 		s.traffic.call(true)
 		s.calls.Handle(told.get('M'), told.get('D'), told.get('H'))
 		return false, nil
-	case code == markerTag && told.get('D') == s.nonce:
-		d.tag = told.get('M')
-		return false, nil
+	case code == markerTag:
+		var n pgproto3.NoticeResponse
+		if n.Decode(message[headerSize:]) != nil {
+			return true, nil
+		}
+		tag, ok := statement.Tag(&n, s.nonce)
+		if ok {
+			d.tag = tag
+		}
+		return !ok, nil
 	}
-	return d.cleaned(p, told, 'N')
+	return d.polished(p, message)
 }
 
 // failure takes from an error what the client does not know.
@@ -120,7 +133,7 @@ func (d *downward) failure(p *pump, message []byte) (passOn bool, err error) {
 		}
 	}
 	if told.get('n') == ours+s.nonce {
-		return d.cleaned(p, told, 'E')
+		return d.polished(p, message)
 	}
 	if !changed {
 		return true, nil
@@ -128,18 +141,19 @@ func (d *downward) failure(p *pump, message []byte) (passOn bool, err error) {
 	return false, send(p, told.encode('E'))
 }
 
-// cleaned passes on a message without the places in functions of ours.
-func (d *downward) cleaned(p *pump, told fields, kind byte) (passOn bool, err error) {
-	if told.get('n') != ours+d.session.nonce {
+// polished passes on a message that a statement of ours has raised on purpose
+// without what tells of that statement.
+func (d *downward) polished(p *pump, message []byte) (passOn bool, err error) {
+	var told pgproto3.ErrorResponse
+	if told.Decode(message[headerSize:]) != nil || !statement.Polish(&told, d.session.nonce) {
 		return true, nil
 	}
-	var rest fields
-	for _, f := range told {
-		if bytes.IndexByte([]byte("WnFLRqp"), f.code) < 0 {
-			rest = append(rest, f)
-		}
+	clean, err := told.Encode(nil)
+	if err != nil {
+		return true, nil
 	}
-	return false, send(p, rest.encode(kind))
+	clean[0] = message[0]
+	return false, send(p, clean)
 }
 
 // send writes a message in the place of the one that is being looked at.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pgexthost/pgexthost/connect"
@@ -39,6 +40,10 @@ type session struct {
 	// The up goroutine's: which settings the server's session has been told of.
 	seen *announced
 	told map[string]string
+	// What it was told of at its beginning, and gets back by RESET ALL; and whether
+	// it may have.
+	first map[string]string
+	reset atomic.Bool
 	// Likewise: whether names can be redirected, as it was last found.
 	redirects bool
 }
