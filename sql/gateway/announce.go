@@ -22,7 +22,7 @@ type setting struct {
 	Name       string          `json:"name"`
 	Value      string          `json:"value"`
 	Hidden     bool            `json:"hidden"`
-	Definition *guc.Definition `json:"definition"` // of a library's
+	Definition *guc.Definition `json:"definition"` // of a library's that is loaded
 }
 
 // announcements are the settings of libraries, which every session of the server
@@ -82,21 +82,22 @@ func (a *announcements) current() *announced {
 func newAnnounced(all []setting) *announced {
 	known := &announced{store: guc.NewStore(settings.Definitions()...)}
 	for _, s := range all {
-		if s.Definition == nil {
-			continue
+		if s.Definition != nil {
+			if _, err := known.store.Define(*s.Definition); err != nil {
+				continue
+			}
+			_ = known.store.Override(s.Name, s.Value) // the host has it in force
 		}
-		if _, err := known.store.Define(*s.Definition); err != nil || s.Hidden {
-			continue
+		if strings.Contains(s.Name, ".") && !s.Hidden {
+			known.settings = append(known.settings, s)
 		}
-		_ = known.store.Override(s.Name, s.Value) // the host has it in force
-		known.settings = append(known.settings, s)
 	}
 	return known
 }
 
 // isSessions reports whether a session may have a value of its own, which what the
 // host reads again must not replace.
-func (k setting) isSessions() bool { return k.Definition.Context > guc.Sighup }
+func (k setting) isSessions() bool { return k.Definition == nil || k.Definition.Context > guc.Sighup }
 
 // refresh tells the server's session of settings that have changed since. PostgreSQL
 // puts what a reload has changed in force between two commands as well.
