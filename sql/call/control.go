@@ -17,6 +17,7 @@ const (
 	checkEvery       = 500 * time.Millisecond // that the session is there, while somebody waits
 	checkFor         = 15 * time.Second       // after an answer: longer than pgexthost.call waits for one
 	learnEvery       = time.Second            // the secret, at most; and a session is opened that could not be
+	openAttempts     = 3                      // of a session that is lost meanwhile
 	idleAfter        = time.Minute
 )
 
@@ -242,8 +243,9 @@ func (l *lane) goOn(r request) {
 	}
 }
 
-// open sees to it that there is a session with the database. What keeps it from
-// being opened is not tried again for a moment.
+// open sees to it that there is a session with the database. One that is lost while
+// it is opened is opened again at once; what else keeps it from being opened is not
+// tried again for a moment.
 func (c *control) open() error {
 	if c.voice != nil {
 		return nil
@@ -251,10 +253,15 @@ func (c *control) open() error {
 	if c.failure != nil && time.Since(c.failedAt) < learnEvery {
 		return c.failure
 	}
-	v, err := openVoice(c.server.ctx, c.server.conninfo(), c.database)
-	c.failure, c.failedAt = err, time.Now()
-	if err == nil {
-		c.voice = v
+	c.failure = nil
+	var err error
+	for range openAttempts {
+		if c.voice, err = openVoice(c.server.ctx, c.server.conninfo(), c.database); err == nil || !connect.IsServerEvent(err) {
+			break
+		}
+	}
+	if err != nil && !connect.IsServerEvent(err) {
+		c.failure, c.failedAt = err, time.Now()
 	}
 	return err
 }

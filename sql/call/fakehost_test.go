@@ -119,6 +119,9 @@ func (b *bed) run(role, name string) *fakeWorker {
 	return w
 }
 
+// workerInfo is what a host says of a worker.
+type workerInfo = plugins.WorkerInfo
+
 type fakeWorker struct {
 	cmd     *exec.Cmd
 	session *client

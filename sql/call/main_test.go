@@ -113,6 +113,7 @@ type client struct {
 	t       testing.TB
 	session *call.Session // nil: behind none
 	failed  chan *elog.ErrorData
+	hears   func(n *pgconn.Notice) // the calls, too; or nil
 }
 
 var nonces atomic.Uint32
@@ -138,20 +139,29 @@ func (b *bed) open(database, user, nonce string) *client {
 	var attach sync.Once
 	if nonce != "" {
 		config.RuntimeParams["pgexthost.gateway"] = nonce
-		config.OnNotice = func(pc *pgconn.PgConn, n *pgconn.Notice) {
-			if !call.IsRequest(n.Code) {
-				return
-			}
+	}
+	config.OnNotice = func(pc *pgconn.PgConn, n *pgconn.Notice) {
+		if !call.IsRequest(n.Code) {
+			return
+		}
+		if c.hears != nil {
+			c.hears(n)
+		}
+		if nonce != "" {
 			attach.Do(func() {
 				c.session = b.calls.Attach(database, pc.PID(), nonce, func(e *elog.ErrorData) {
-					c.failed <- e
+					select {
+					case c.failed <- e:
+					default: // nobody looks
+					}
+					b.Log("told the client:", e)
 					go func() { _ = pc.CancelRequest(context.Background()) }()
 				})
 			})
 			c.session.Handle(n.Message, n.Detail, n.Hint)
 		}
-		config.Tracer = c
 	}
+	config.Tracer = c
 	c.Conn, err = pgx.ConnectConfig(within(b), config)
 	check(b, err)
 	b.Cleanup(c.leave)

@@ -74,8 +74,8 @@ func (v *voice) learn(ctx context.Context) error {
 	if exists {
 		err = v.conn.QueryRow(ctx, "SELECT secret FROM pgexthost.secret").Scan(&v.secret)
 	}
-	if err == nil && len(v.secret) > 0 {
-		return nil
+	if err == nil && len(v.secret) > 0 || connect.IsServerEvent(err) {
+		return err
 	}
 	e := elog.New(elog.Error, elog.ObjectNotInPrerequisite, "the gateway cannot read the secret of schema pgexthost in database \"%s\"", v.conn.Database()).
 		WithHint("Run \"pgexthost extension upgrade pgexthost\" as the owner of the schema, who has to be the user of server_conninfo.")
