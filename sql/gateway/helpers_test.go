@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgexthost/pgexthost/internal/guc"
+	"github.com/pgexthost/pgexthost/internal/localpg"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -146,7 +147,7 @@ func newBed(t testing.TB, conninfo string, overrides ...string) *bed {
 // shared is a gateway before the server that all tests share.
 func shared(t testing.TB, overrides ...string) *bed {
 	t.Helper()
-	return newBed(t, server.ConnInfo(), overrides...)
+	return newBed(t, sharedServer(t).ConnInfo(), overrides...)
 }
 
 func freePort(t testing.TB) int {
@@ -221,7 +222,17 @@ func expectState(t testing.TB, err error, want elog.SQLState) {
 }
 
 // direct is a session that bypasses the gateway.
-func direct(t testing.TB) *pgx.Conn { return open(t, server.ConnInfo()) }
+func direct(t testing.TB) *pgx.Conn {
+	t.Helper()
+	return open(t, sharedServer(t).ConnInfo())
+}
+
+func sharedServer(t testing.TB) *localpg.Server {
+	t.Helper()
+	s, err := theServer()
+	check(t, err)
+	return s
+}
 
 // sessions counts the server's sessions of a role.
 func sessions(t testing.TB, conn *pgx.Conn, user string) string {

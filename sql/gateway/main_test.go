@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -11,12 +12,13 @@ import (
 	"github.com/pgexthost/pgexthost/internal/localpg"
 )
 
-// server is the real server of this package's tests. Tests that stop one start
-// their own, from the template.
-var (
-	server   *localpg.Server
-	template *localpg.Template
-)
+// theServer is the real server of this package's tests, which the first of them
+// starts that wants one. Tests that stop one start their own, from the template.
+var theServer = sync.OnceValues(func() (*localpg.Server, error) { return startServer(context.Background()) })
+
+var theTemplate = sync.OnceValues(func() (*localpg.Template, error) {
+	return localpg.NewTemplate(context.Background(), localpg.Options{})
+})
 
 // hba asks each role of these tests for something else. Who has no line here is
 // trusted.
@@ -44,37 +46,35 @@ func TestMain(m *testing.M) {
 		connectAndTell(conninfo)
 		return
 	}
-	os.Exit(runTests(m))
+	code := m.Run()
+	for _, stop := range stops {
+		stop()
+	}
+	os.Exit(code)
 }
 
-func runTests(m *testing.M) int {
-	ctx := context.Background()
-	fail := func(err error) int {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	var err error
-	if template, err = localpg.NewTemplate(ctx, localpg.Options{}); err != nil {
-		return fail(err)
-	}
-	defer func() { _ = template.Close() }()
-	if server, err = startServer(ctx); err != nil {
-		return fail(err)
-	}
-	defer func() { _ = server.Stop(ctx) }()
-	return m.Run()
-}
+// stops are what is left to be done at the end.
+var stops []func()
 
-// startServer starts a server with the roles of these tests.
+// startServer starts a server with the roles of these tests. It stops with them.
 func startServer(ctx context.Context, settings ...string) (*localpg.Server, error) {
-	return startServerWith(ctx, localpg.Options{TCP: true, Populate: template.Populate, HBA: hba, Settings: settings})
+	return startServerWith(ctx, localpg.Options{TCP: true, HBA: hba, Settings: settings})
 }
 
 func startServerWith(ctx context.Context, options localpg.Options) (*localpg.Server, error) {
+	if options.Populate == nil {
+		template, err := theTemplate()
+		if err != nil {
+			return nil, err
+		}
+		options.Populate = template.Populate
+		stops = append(stops, func() { _ = template.Close() })
+	}
 	s, err := localpg.Start(ctx, options)
 	if err != nil {
 		return nil, err
 	}
+	stops = append([]func(){func() { _ = s.Stop(context.Background()) }}, stops...)
 	conn, err := pgx.Connect(ctx, s.ConnInfo())
 	if err != nil {
 		return nil, err

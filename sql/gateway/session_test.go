@@ -1,0 +1,366 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgproto3/v2"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// busy waits until a role's session runs a statement that contains the text.
+func busy(t testing.TB, observer *pgx.Conn, text string, n int) {
+	t.Helper()
+	eventually(t, "the statement runs", func() bool {
+		return one(t, observer, "SELECT count(*)::text FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%'||$1||'%'", text) == fmt.Sprint(n)
+	})
+}
+
+func TestACancelRequestCancelsTheRightStatementAmongMany(t *testing.T) {
+	b, d := shared(t), direct(t)
+	const many = 8
+	failed := make([]chan error, many)
+	conns := make([]*pgx.Conn, many)
+	for i := range many {
+		failed[i] = make(chan error, 1)
+		conns[i] = open(t, b.tcp("scrammer"))
+		go func() {
+			_, err := conns[i].Exec(context.Background(), "SELECT pg_sleep(1000) /* many */")
+			failed[i] <- err
+		}()
+	}
+	busy(t, d, "/* many */", many)
+	for i := range many {
+		check(t, conns[i].PgConn().CancelRequest(testContext(t)))
+		select {
+		case err := <-failed[i]:
+			expectState(t, err, elog.QueryCanceled)
+		case <-time.After(limit):
+			t.Fatal("not cancelled")
+		}
+		busy(t, d, "/* many */", many-1-i)
+		if got := one(t, conns[i], "SELECT 'alive'"); got != "alive" {
+			t.Error("the session did not survive")
+		}
+	}
+}
+
+func TestACancelRequestWithAnotherSecretDoesNothing(t *testing.T) {
+	b, d := shared(t), direct(t)
+	p := b.dial(t)
+	p.startup("plain")
+	until[*pgproto3.AuthenticationCleartextPassword](p)
+	p.send(&pgproto3.PasswordMessage{Password: "s3cret"})
+	key := *until[*pgproto3.BackendKeyData](p)
+	until[*pgproto3.ReadyForQuery](p)
+	p.send(&pgproto3.Query{String: "SELECT pg_sleep(1000) /* secret */"})
+	busy(t, d, "/* secret */", 1)
+	for _, wrong := range []pgproto3.CancelRequest{
+		{ProcessID: key.ProcessID, SecretKey: key.SecretKey + 1},
+		{ProcessID: key.ProcessID + 1, SecretKey: key.SecretKey},
+		{},
+	} {
+		c := b.dial(t)
+		c.send(&wrong)
+		c.silentlyOver()
+	}
+	busy(t, d, "/* secret */", 1)
+	c := b.dial(t)
+	c.send(&pgproto3.CancelRequest{ProcessID: key.ProcessID, SecretKey: key.SecretKey})
+	c.silentlyOver()
+	for {
+		if e, ok := p.receive().(*pgproto3.ErrorResponse); ok {
+			if e.Code != string(elog.QueryCanceled) {
+				t.Errorf("got %s: %s", e.Code, e.Message)
+			}
+			break
+		}
+	}
+	_ = p.conn.Close()
+	eventually(t, "the key is forgotten", func() bool {
+		b.gateway.keys.mu.Lock()
+		defer b.gateway.keys.mu.Unlock()
+		return len(b.gateway.keys.sessions) == 0
+	})
+}
+
+func TestOneClientTooManyIsToldSo(t *testing.T) {
+	b := shared(t, "max_connections=2")
+	first, second := open(t, b.tcp("scrammer")), open(t, b.unix("trusted"))
+	e := refusal(t, b.tcp("scrammer"))
+	if e.Code != string(elog.TooManyConnections) || e.Message != "sorry, too many clients already" {
+		t.Errorf("got %v", e)
+	}
+	d := direct(t)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := first.Exec(context.Background(), "SELECT pg_sleep(1000) /* full */")
+		failed <- err
+	}()
+	busy(t, d, "/* full */", 1)
+	check(t, first.PgConn().CancelRequest(testContext(t))) // for which there is always room
+	select {
+	case err := <-failed:
+		expectState(t, err, elog.QueryCanceled)
+	case <-time.After(limit):
+		t.Fatal("not cancelled")
+	}
+	check(t, second.Close(testContext(t)))
+	eventually(t, "there is room again", func() bool {
+		conn, err := pgx.Connect(testContext(t), b.tcp("scrammer"))
+		if err == nil {
+			_ = conn.Close(testContext(t))
+		}
+		return err == nil
+	})
+}
+
+// A crowd that says nothing is bounded, and gone when its time is up.
+func TestACrowdAtTheDoorIsBoundedAndLeaves(t *testing.T) {
+	b := shared(t, "max_connections=2", "authentication_timeout=2")
+	inside := open(t, b.tcp("scrammer"))
+	var crowd []*peer
+	for range 20 {
+		crowd = append(crowd, b.dial(t))
+	}
+	if got := one(t, inside, "SELECT 'alive'"); got != "alive" {
+		t.Error(got)
+	}
+	if n := gatewayGoroutines(); n > 4+8 {
+		t.Errorf("%d goroutines serve a crowd that should be four clients", n)
+	}
+	for _, p := range crowd {
+		_, err := io.Copy(io.Discard, p.conn)
+		if network, ok := err.(net.Error); ok && network.Timeout() {
+			t.Fatal("somebody is left at the door")
+		}
+	}
+	eventually(t, "there is room again", func() bool {
+		conn, err := pgx.Connect(testContext(t), b.tcp("scrammer"))
+		if err == nil {
+			_ = conn.Close(testContext(t))
+		}
+		return err == nil
+	})
+}
+
+func TestAClientThatDoesNotAnswerIsGivenUpOn(t *testing.T) {
+	b := shared(t, "authentication_timeout=1")
+	besides(t, b)
+	t.Run("no start-up packet", func(t *testing.T) {
+		b.dial(t).fatal("57014", "canceling authentication due to timeout")
+	})
+	t.Run("half of one", func(t *testing.T) {
+		p := b.dial(t)
+		p.raw([]byte{0, 0, 0, 50, 0, 3})
+		p.fatal("57014", "canceling authentication due to timeout")
+	})
+	t.Run("no password", func(t *testing.T) {
+		p := b.dial(t)
+		p.startup("plain")
+		until[*pgproto3.AuthenticationCleartextPassword](p)
+		p.fatal("57014", "canceling authentication due to timeout")
+	})
+	t.Run("a password in drops", func(t *testing.T) {
+		p := b.dial(t)
+		p.startup("plain")
+		until[*pgproto3.AuthenticationCleartextPassword](p)
+		p.raw([]byte{'p', 0, 0, 0})
+		p.fatal("57014", "canceling authentication due to timeout")
+	})
+}
+
+// The server negotiates: what it does not know it says, and the session goes on.
+func TestProtocolVersionsAreNegotiatedByTheServer(t *testing.T) {
+	b := shared(t)
+	for name, tt := range map[string]struct {
+		version uint32
+		more    []string
+		want    string
+	}{
+		"3.9":            {3<<16 | 9, nil, "\x00\x03\x00\x00\x00\x00\x00\x00"},
+		"3.2":            {3<<16 | 2, nil, "\x00\x03\x00\x00\x00\x00\x00\x00"},
+		"an extension":   {version30, []string{"_pq_.x", "y"}, "\x00\x03\x00\x00\x00\x00\x00\x01_pq_.x\x00"},
+		"3.0, as it was": {version30, nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := b.dialUnix(t)
+			p.send(startupMessage(tt.version, "trusted", tt.more...))
+			kind, body := p.hear()
+			if tt.want != "" {
+				if kind != 'v' || string(body) != tt.want {
+					t.Fatalf("got %c %q", kind, body)
+				}
+				kind, _ = p.hear()
+			}
+			if kind != 'R' {
+				t.Fatalf("got %c", kind)
+			}
+			until[*pgproto3.ReadyForQuery](p)
+		})
+	}
+}
+
+func TestAReplicationConnectionPassesThrough(t *testing.T) {
+	b := shared(t)
+	p := b.dialUnix(t)
+	p.startup("postgres", "replication", "database")
+	until[*pgproto3.ReadyForQuery](p)
+	p.send(&pgproto3.Query{String: "IDENTIFY_SYSTEM"})
+	if row := until[*pgproto3.DataRow](p); len(row.Values) != 4 {
+		t.Errorf("got %q", row.Values)
+	}
+	until[*pgproto3.ReadyForQuery](p)
+	p.send(&pgproto3.Query{String: "START_REPLICATION PHYSICAL 0/1000000 TIMELINE 1"})
+	until[*pgproto3.CopyBothResponse](p)
+	until[*pgproto3.CopyData](p)
+	p.send(&pgproto3.CopyDone{})
+	until[*pgproto3.CopyDone](p)
+	until[*pgproto3.ReadyForQuery](p)
+}
+
+// A client that never reads holds up nobody else, and costs no more than the
+// look-ahead; what it comes back for is all there.
+func TestAClientThatReadsLateGetsEverything(t *testing.T) {
+	b := shared(t)
+	n := besides(t, b)
+	p := b.dial(t)
+	p.login()
+	const rows = 200_000
+	p.raw(append(msg('Q', fmt.Sprintf("SELECT i, repeat('x', 100) FROM generate_series(1, %d) i\x00", rows)), msg('X', "")...))
+	d := direct(t)
+	eventually(t, "the server waits for its client", func() bool {
+		return one(t, d, "SELECT count(*)::text FROM pg_stat_activity WHERE usename = 'plain' AND wait_event = 'ClientWrite'") == "1"
+	})
+	n.works()
+	got := 0
+	for {
+		m := p.receive()
+		if _, ok := m.(*pgproto3.DataRow); ok {
+			got++
+		}
+		if _, ok := m.(*pgproto3.ReadyForQuery); ok {
+			break
+		}
+	}
+	if got != rows {
+		t.Errorf("got %d rows", got)
+	}
+	p.over()
+}
+
+// What the server has said before it hung up is not lost on a slow client.
+func TestTheEndOfAResultReachesASlowClient(t *testing.T) {
+	b := shared(t)
+	p := b.dial(t)
+	p.login()
+	d := direct(t)
+	size := lookAhead // which the gateway keeps when the server has long gone
+	p.raw(append(msg('Q', fmt.Sprintf("SELECT repeat('x', %d)\x00", size)), msg('X', "")...))
+	eventually(t, "the server's session ends", func() bool { return sessions(t, d, "plain") == "0" })
+	pause := time.NewTimer(3 * refuseTime / 2) // no event tells that the gateway has lost its patience
+	<-pause.C
+	row := until[*pgproto3.DataRow](p)
+	if len(row.Values[0]) != size {
+		t.Errorf("got %d bytes", len(row.Values[0]))
+	}
+	until[*pgproto3.ReadyForQuery](p)
+}
+
+func TestAClientThatLeavesAmidAHugeResultLeavesNothingBehind(t *testing.T) {
+	b := shared(t)
+	besides(t, b)
+	d := direct(t)
+	p := b.dial(t)
+	p.login()
+	p.send(&pgproto3.Query{String: "SELECT repeat('x', 1000) FROM generate_series(1, 10000000)"})
+	until[*pgproto3.DataRow](p)
+	_ = p.conn.Close()
+	eventually(t, "the server's session ends", func() bool { return sessions(t, d, "plain") == "0" })
+}
+
+// A client that writes a pipeline of some megabytes before it reads deadlocks
+// neither with the server alone nor with the gateway between.
+func TestALongPipelineWrittenBeforeAnythingIsRead(t *testing.T) {
+	b := shared(t)
+	one := slicesOf(
+		msg('P', "\x00SELECT 1\x00\x00\x00"), msg('B', "\x00\x00\x00\x00\x00\x00\x00\x00"), msg('E', "\x00\x00\x00\x00\x00"), msg('S', ""),
+	)
+	const times = 10_000
+	pipeline := bytes.Repeat(one, times)
+	for name, p := range map[string]*peer{
+		"native":  dialPeer(t, "unix", fmt.Sprintf("%s/.s.PGSQL.%d", sharedServer(t).Dir(), sharedServer(t).Port())),
+		"gateway": b.dialUnix(t),
+	} {
+		t.Run(name, func(t *testing.T) {
+			p.login()
+			written := make(chan error, 1)
+			go func() {
+				_, err := p.conn.Write(pipeline)
+				written <- err
+			}()
+			if name == "gateway" {
+				// 10,000 answers are about 500 kB: more than a socket holds, less than
+				// the look-ahead. All is written without anything being read.
+				check(t, <-written)
+			}
+			for range times {
+				until[*pgproto3.ReadyForQuery](p)
+			}
+		})
+	}
+}
+
+// Syncs that the server ignores, in an order in which drivers send them, leave the
+// session in step.
+func TestCopyWithSyncsThatTheServerIgnores(t *testing.T) {
+	b := shared(t)
+	p := b.dialUnix(t)
+	p.startup("trusted")
+	until[*pgproto3.ReadyForQuery](p)
+	p.send(&pgproto3.Query{String: "CREATE TEMP TABLE t (i int)"})
+	until[*pgproto3.ReadyForQuery](p)
+	p.raw(slicesOf(
+		msg('P', "\x00COPY t FROM STDIN\x00\x00\x00"), msg('B', "\x00\x00\x00\x00\x00\x00\x00\x00"), msg('E', "\x00\x00\x00\x00\x00"), msg('S', ""),
+		msg('d', "1\n"), msg('S', ""), msg('H', ""), msg('d', "2\n"), msg('c', ""), msg('S', ""),
+		msg('Q', "SELECT count(*) FROM t\x00"),
+	))
+	until[*pgproto3.ReadyForQuery](p)
+	if row := until[*pgproto3.DataRow](p); string(row.Values[0]) != "2" {
+		t.Errorf("got %q", row.Values)
+	}
+	until[*pgproto3.ReadyForQuery](p)
+	_ = p.conn.Close()
+}
+
+func TestAStoppedServerIsSeenByItsClients(t *testing.T) {
+	s, err := startServer(testContext(t))
+	check(t, err)
+	b := newBed(t, s.ConnInfo())
+	killed, crashed := open(t, b.tcp("scrammer")), open(t, b.unix("trusted"))
+	if got := one(t, killed, "SELECT pg_terminate_backend($1::int)::text", crashed.PgConn().PID()); got != "true" {
+		t.Fatal(got)
+	}
+	_, err = tryOne(t, crashed, "SELECT 1::text")
+	expectState(t, err, elog.AdminShutdown)
+	check(t, s.Crash())
+	if _, err := tryOne(t, killed, "SELECT 1::text"); err == nil || sqlState(err) == "28000" {
+		t.Errorf("got %v", err)
+	}
+	e := refusal(t, b.unix("trusted"))
+	if !strings.HasPrefix(e.Code, "08") || e.Severity != "FATAL" {
+		t.Errorf("got %v", e)
+	}
+	check(t, s.Restart(testContext(t)))
+	if got := one(t, open(t, b.unix("trusted")), "SELECT 'back'"); got != "back" {
+		t.Error(got)
+	}
+}
