@@ -167,7 +167,14 @@ func serverLost(err error) error {
 	if network, ok := errors.AsType[net.Error](err); ok && network.Timeout() {
 		return err
 	}
+	if _, ok := errors.AsType[*elog.ErrorData](err); ok {
+		return serverNonsense()
+	}
 	return elog.New(elog.Fatal, elog.ConnectionFailure, "the extension host's gateway has lost its connection to the server: %v", err)
+}
+
+func serverNonsense() error {
+	return elog.New(elog.Fatal, elog.ProtocolViolation, "the extension host's gateway has received an invalid message from the server")
 }
 
 // relay passes on messages both ways. It returns when the server has closed the
@@ -238,7 +245,7 @@ func (s *session) passDown() error {
 		return nil
 	}
 	if errors.Is(err, errNotProtocol) {
-		return elog.New(elog.Fatal, elog.ProtocolViolation, "received invalid message from the server")
+		return serverNonsense()
 	}
 	return nil // one of the two is gone; to the client there is nothing to be said that it could take for the server's
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -178,17 +179,47 @@ func TestAClientThatDoesNotAnswerIsGivenUpOn(t *testing.T) {
 	})
 }
 
+// knows32 reports whether the server speaks protocol 3.2.
+func knows32(t testing.TB) bool {
+	major, _, _ := strings.Cut(sharedServer(t).Version(), ".")
+	n, err := strconv.Atoi(major)
+	check(t, err)
+	return n >= 18
+}
+
+// Protocol 3.2 has longer keys.
+func TestACancelRequestOfTheNewestProtocol(t *testing.T) {
+	b, d := shared(t), direct(t)
+	conn := open(t, b.tcp("scrammer")+" max_protocol_version=3.2")
+	if n := len(conn.PgConn().SecretKey()); knows32(t) != (n > 4) {
+		t.Errorf("a secret of %d bytes", n)
+	}
+	failed := make(chan error, 1)
+	go func() {
+		_, err := conn.Exec(context.Background(), "SELECT pg_sleep(1000) /* newest */")
+		failed <- err
+	}()
+	busy(t, d, "/* newest */", 1)
+	check(t, conn.PgConn().CancelRequest(testContext(t)))
+	expectState(t, <-failed, elog.QueryCanceled)
+}
+
 // The server negotiates: what it does not know it says, and the session goes on.
 func TestProtocolVersionsAreNegotiatedByTheServer(t *testing.T) {
 	b := shared(t)
+	const to30, to32 = "\x00\x03\x00\x00\x00\x00\x00\x00", "\x00\x03\x00\x02\x00\x00\x00\x00"
+	from39, from32, extension := to30, to30, "\x00\x03\x00\x00\x00\x00\x00\x01_pq_.x\x00"
+	if knows32(t) {
+		from39, from32 = to32, ""
+	}
 	for name, tt := range map[string]struct {
 		version uint32
 		more    []string
 		want    string
 	}{
-		"3.9":            {3<<16 | 9, nil, "\x00\x03\x00\x00\x00\x00\x00\x00"},
-		"3.2":            {3<<16 | 2, nil, "\x00\x03\x00\x00\x00\x00\x00\x00"},
-		"an extension":   {version30, []string{"_pq_.x", "y"}, "\x00\x03\x00\x00\x00\x00\x00\x01_pq_.x\x00"},
+		"3.9":            {3<<16 | 9, nil, from39},
+		"3.2":            {3<<16 | 2, nil, from32},
+		"an extension":   {version30, []string{"_pq_.x", "y"}, extension},
 		"3.0, as it was": {version30, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
