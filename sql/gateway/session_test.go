@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -235,7 +236,9 @@ func TestProtocolVersionsAreNegotiatedByTheServer(t *testing.T) {
 			if kind != 'R' {
 				t.Fatalf("got %c", kind)
 			}
-			until[*pgproto3.ReadyForQuery](p)
+			for kind != 'Z' {
+				kind, _ = p.hear()
+			}
 		})
 	}
 }
@@ -393,5 +396,52 @@ func TestAStoppedServerIsSeenByItsClients(t *testing.T) {
 	check(t, s.Restart(testContext(t)))
 	if got := one(t, open(t, b.unix("trusted")), "SELECT 'back'"); got != "back" {
 		t.Error(got)
+	}
+}
+
+func TestPgReceivewalStreamsThroughTheGateway(t *testing.T) {
+	b, d := shared(t), direct(t)
+	_, err := d.Exec(testContext(t), "SELECT pg_switch_wal(); CREATE TABLE first (); SELECT 1")
+	check(t, err)
+	end := one(t, d, "SELECT pg_current_wal_lsn()::text")
+	_, err = d.Exec(testContext(t), "CREATE TABLE second ()")
+	check(t, err)
+	dir := shortTempDir(t)
+	out, ok := run(t, "pg_receivewal", "-d", strings.Replace(b.unix("postgres"), "dbname=postgres", "", 1), "-D", dir, "--endpos="+end, "--no-loop", "--synchronous")
+	if strings.Contains(out, "incompatible server version") {
+		t.Skip(out)
+	}
+	files, err := os.ReadDir(dir)
+	if !ok || err != nil || len(files) == 0 {
+		t.Errorf("%v, %s: %v %v", ok, out, files, err)
+	}
+	if out, ok := run(t, "pg_receivewal", "-d", strings.Replace(b.tcp("postgres"), "dbname=postgres", "", 1), "-D", dir, "--endpos="+end, "--no-loop"); ok || !strings.Contains(out, "without asking the client for anything") {
+		t.Errorf("without a password: %v %s", ok, out)
+	}
+}
+
+func TestPgRecvlogicalStreamsThroughTheGateway(t *testing.T) {
+	s, err := startServer(testContext(t), "wal_level=logical")
+	check(t, err)
+	defer func() { _ = s.Stop(context.Background()) }()
+	b, d := newBed(t, s.ConnInfo()), open(t, s.ConnInfo())
+	if _, err := d.Exec(testContext(t), "LOAD 'test_decoding'"); err != nil {
+		t.Skip(err)
+	}
+	recvlogical := func(args ...string) string {
+		out, ok := run(t, "pg_recvlogical", append([]string{"-d", b.tcp("scrammer"), "--slot=s", "--no-loop"}, args...)...)
+		if !ok {
+			t.Fatal(out)
+		}
+		return out
+	}
+	recvlogical("--create-slot")
+	_, err = d.Exec(testContext(t), "CREATE TABLE streamed (i int); INSERT INTO streamed VALUES (4711)")
+	check(t, err)
+	end := one(t, d, "SELECT pg_current_wal_insert_lsn()::text")
+	_, err = d.Exec(testContext(t), "INSERT INTO streamed VALUES (4712)")
+	check(t, err)
+	if out := recvlogical("--start", "--endpos="+end, "-f", "-"); !strings.Contains(out, "INSERT: i[integer]:4711") {
+		t.Errorf("got %s", out)
 	}
 }

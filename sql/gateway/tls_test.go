@@ -291,15 +291,25 @@ func TestTheServersLegMayBeEncrypted(t *testing.T) {
 	}
 }
 
-// psql runs psql and returns what it prints.
-func psql(t testing.TB, conninfo string, args ...string) (out string, ok bool) {
+// run runs a program that comes with PostgreSQL, where there is one.
+func run(t testing.TB, program string, args ...string) (out string, ok bool) {
 	t.Helper()
-	bins, err := localpg.Find(testContext(t), "")
-	check(t, err)
-	cmd := exec.CommandContext(testContext(t), bins.Program("psql"), append([]string{"-XAt", conninfo}, args...)...)
+	path := sharedServer(t).Binaries().Program(program)
+	if _, err := os.Stat(path); err != nil {
+		if path, err = exec.LookPath(program); err != nil {
+			t.Skipf("there is no %s", program)
+		}
+	}
+	cmd := exec.CommandContext(testContext(t), path, args...)
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C", "HOME=/nonexistent"}
 	text, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(text)), err == nil
+}
+
+// psql runs psql and returns what it prints.
+func psql(t testing.TB, conninfo string, args ...string) (out string, ok bool) {
+	t.Helper()
+	return run(t, "psql", append([]string{"-XAt", conninfo}, args...)...)
 }
 
 // libpq says that it could bind the channel if only the server could: with TLS on
