@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(noMonitor) == "" {
 		servermonitor.Register()
 	}
+	if os.Getenv(withGateway) != "" {
+		gateway.Register()
+	}
 	if os.Getenv(auxiliaryLauncher) != "" {
 		plugins.RegisterAuxiliary("launcher", launcher)
 	}
