@@ -50,7 +50,7 @@ func (f *fakeHost) ServerState() shmem.ServerState           { return f.state }
 func (f *fakeHost) ServerNews() string                       { return "no route\nto secret.example.com" }
 func (f *fakeHost) HostStatistics() (shmem.Statistics, bool) { return f.stats, !f.garbled }
 func (f *fakeHost) HostTallies() shmem.Tallies               { return f.tallies }
-func (f *fakeHost) Logf(level elog.Level, format string, a ...any) {
+func (f *fakeHost) Logf(_ elog.Level, format string, a ...any) {
 	f.report(fmt.Sprintf(format, a...))
 }
 func (f *fakeHost) Ereport(e *elog.ErrorData) { f.report(e.Message + " HINT: " + e.Hint) }

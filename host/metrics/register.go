@@ -78,7 +78,7 @@ func (w *web) handler(a audience) http.Handler {
 // Run serves until ctx ends.
 func (w *web) Run(ctx context.Context) {
 	server := w.newServer(ourselves)
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	go func() { _ = server.Serve(w.socket) }()
 	w.listen(ctx)
 }

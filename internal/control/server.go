@@ -66,9 +66,9 @@ func serve(ctx context.Context, w process) error {
 	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
 	defer stop()
 	defer listener.Close()
+	s.startWeb(ctx, &connections)
 	connections.Go(func() { s.accept(ctx, listener, &connections) })
 	connections.Go(func() { s.claims.run(ctx, s.nextNews) })
-	s.startWeb(ctx, &connections)
 	return s.watchLatch(ctx)
 }
 
