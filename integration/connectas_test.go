@@ -51,6 +51,7 @@ func TestWorkerSpiRunsAsARoleThatTheHostsUserIsAMemberOf(t *testing.T) {
 	role, _ := newRole(t, "spi_member", "LOGIN")
 	execSQL(t, conninfo, "DROP ROLE IF EXISTS spi_host")
 	execSQL(t, conninfo, "CREATE ROLE spi_host LOGIN IN ROLE "+role)
+	shareLogin(t, sharedServer(t), "spi_host")
 	h := startHost(t, withServer(sharedServer(t).ConnInfo()+" user=spi_host"), withSetting("shared_preload_libraries=worker_spi"),
 		withSetting("worker_spi.database=spi_member"), withSetting("worker_spi.role="+role))
 	h.waitLog(`LOG:  worker_spi worker 1 initialized with schema1\.counted$`)

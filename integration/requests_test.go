@@ -229,8 +229,9 @@ func TestAReloadSaysWhichDatabasesAreServed(t *testing.T) {
 	r.await(`SELECT state FROM pgexthost.requests`, "ended")
 	set("")
 	r.await(`SELECT count(*) FROM pgexthost.hosts WHERE up`, "0")
-	set("postgres")
-	h.waitLog(`LOG:  cannot fulfil the requests of database "postgres": schema "pgexthost" is not installed there`)
+	newDatabase(t, "unserved") // another than the server's own, which may be served
+	set("unserved")
+	h.waitLog(`LOG:  cannot fulfil the requests of database "unserved": schema "pgexthost" is not installed there`)
 	h.stop()
 }
 
