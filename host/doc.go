@@ -33,7 +33,8 @@
 //     it takes no lock in shared memory.
 //   - Exactly one goroutine, the one that called [Run], reads and writes the
 //     host's state. The others (spawner, one waiter a child, one handshake a
-//     child, the alarm's) only post events.
+//     child, the alarm's) only post events, or send what the loop has decided
+//     to say (the log's, the service manager's).
 //   - One step of the core is carried out to its end before the next begins. An
 //     event that a command causes waits for that, too.
 //   - A child is signalled only between its start and the moment the event loop

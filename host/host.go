@@ -84,6 +84,7 @@ type host struct {
 	children  *children
 	machine   *postmaster.Machine
 	signals   signals
+	service   serviceManager
 	events    chan any
 	stopped   chan struct{} // closed when nobody reads events any more
 	exitCode  int
@@ -113,6 +114,7 @@ func (h *host) setUp() error {
 	}
 	startThreads()
 	h.signals = catchSignals()
+	h.service = newServiceManager(h.log)
 	var err error
 	if h.dir, err = openDataDir(h.opts.DataDir); err != nil {
 		return err
@@ -186,4 +188,5 @@ func (h *host) tearDown() {
 	if h.dir != nil {
 		h.dir.close()
 	}
+	h.service.close()
 }

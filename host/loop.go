@@ -20,11 +20,13 @@ func (h *host) loop() int {
 	h.log.Logf(elog.Log, "extension host is ready") // before the lock file says so
 	failpoint.Here(failpoint.CoreStarting)
 	h.step(postmaster.Started{})
+	h.service.ready()
 	done := h.ctx.Done()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for !h.finished {
 		timer.Reset(h.untilWake())
+		h.service.tend(time.Now(), h.machine.Census)
 		select {
 		case ev := <-h.events:
 			h.dispatch(ev)
@@ -35,7 +37,9 @@ func (h *host) loop() int {
 		case <-h.signals.immediate:
 			h.shutDown(postmaster.ImmediateShutdown)
 		case <-h.signals.reload:
+			h.service.reload()
 			h.step(postmaster.ReloadRequested{})
+			h.service.reloaded()
 		case <-h.signals.orphans:
 			reapOrphans(h.log)
 		case <-done:
@@ -43,8 +47,10 @@ func (h *host) loop() int {
 			h.shutDown(postmaster.FastShutdown)
 		case <-timer.C:
 			h.step(postmaster.Tick{})
+		case <-h.service.due():
 		}
 	}
+	h.service.stop()
 	h.log.Logf(elog.Log, "extension host is shut down")
 	return h.exitCode
 }

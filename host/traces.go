@@ -67,11 +67,15 @@ func (h *host) removeTraces() {
 	}
 }
 
-// setStatus writes the status line of the lock file.
+// setStatus writes the status line of the lock file, and tells the service manager
+// of a stop.
 func (h *host) setStatus(s lockfile.Status) {
 	failpoint.Here(failpoint.StatusWriting)
 	if err := h.dir.lockFile.SetStatus(s); err != nil {
 		h.log.Emit(elog.AsErrorData(err, elog.Log))
 	}
 	failpoint.Here(failpoint.StatusWritten)
+	if s == lockfile.Stopping {
+		h.service.stop()
+	}
 }
