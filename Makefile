@@ -10,7 +10,7 @@ TESTFLAGS     ?=
 COUNT         ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-matrix torture race lint lint-specs bench soak mutants fuzz postgres clean
+.PHONY: help build demo test test-matrix portable torture race lint lint-specs bench soak mutants fuzz postgres clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ test: build postgres ## Run all tests, with real processes and a real server (CO
 
 test-matrix: ## Run the integration tests on PostgreSQL 15 to 18, and tabulate (VERSIONS='16 18', TESTFLAGS='-run Worker')
 	@GO="$(GO)" scripts/test-matrix '$(or $(VERSIONS),15 16 17 18)' -timeout 1h $(TESTFLAGS)
+
+portable: postgres ## Run what works without a host as on macOS: with the portable files in the place of Linux's
+	$(GO) test -tags portable -count=$(COUNT) -run 'Latch|WakeUp|Sleep|Word|Bed' ./shmem
+	$(GO) test -tags portable -count=$(COUNT) $(TESTFLAGS) ./plugins/... ./workerspi ./examples/... ./internal/localpg
 
 torture: build ## Garbage in shared memory, random scripts against the model, and kills at random points, for long (ROUNDS=10000 CHECKS=100000 KILLS=1000)
 	PGEXTHOST_TORTURE=$(or $(ROUNDS),10000) $(GO) test -count=1 -timeout 30m -v -run 'SharedMemory' ./host ./integration

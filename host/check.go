@@ -62,6 +62,9 @@ const slowStart = time.Second
 //
 // The program that calls it must be able to be a host: see [Run].
 func CheckLibrary(ctx context.Context, file string, options []string) (*LibraryCheck, error) {
+	if err := Supported(); err != nil {
+		return nil, err
+	}
 	abs, err := filepath.Abs(file)
 	if err != nil {
 		return nil, fatal(elog.UndefinedFile, err, "could not determine the absolute path of file \"%s\": %v", file, err)

@@ -127,7 +127,7 @@ func checkPath(dir string) error {
 // sun_path.
 const (
 	longestSocket = ".s.PGSQL.65535"
-	maxSocketPath = 107
+	maxSocketPath = len(unix.RawSockaddrUnix{}.Path) - 1
 )
 
 // checkSocketPath refuses a directory in which no socket could be made, before

@@ -112,6 +112,9 @@ func (h *host) setUp() error {
 			WithDetail("The program that calls host.Run starts its children from itself.").
 			WithHint("Call plugins.RunChild first thing in its main function if plugins.IsChild says so.")
 	}
+	if err := Supported(); err != nil {
+		return err
+	}
 	startThreads()
 	h.signals = catchSignals()
 	h.service = newServiceManager(h.log)

@@ -31,6 +31,9 @@ type Inspection struct {
 //
 // The program that calls it must be able to be a host: see [Run].
 func Inspect(ctx context.Context, opts Options) (*Inspection, error) {
+	if err := Supported(); err != nil {
+		return nil, err
+	}
 	h := newHost(ctx, opts, elog.NewLogger(io.Discard))
 	defer h.tearDown()
 	var err error

@@ -46,15 +46,6 @@ const (
 	goneGrace      = 5 * time.Second
 )
 
-// newSocketPair returns the two ends of a handshake.
-func newSocketPair() (ours, theirs *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
-	}
-	return os.NewFile(uintptr(fds[0]), "handshake"), os.NewFile(uintptr(fds[1]), "handshake"), nil
-}
-
 // shakeHands sends the start-up message and checks the answer. With a preload
 // child the socket stays open for its result. It runs on a goroutine of its
 // own and touches nothing but the socket.
@@ -128,30 +119,6 @@ func (p *process) refused(err error) error {
 // its end.
 func isGone(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET)
-}
-
-// awaitExit blocks until the process has exited. It does not reap it: as long
-// as the event loop has not done that, the pid can't be anybody else's, and
-// signals hit the child or nobody.
-func awaitExit(pidfd *os.File) error {
-	raw, err := pidfd.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var waitErr error
-	err = raw.Read(func(fd uintptr) bool {
-		var info unix.Siginfo
-		waitErr = unix.Waitid(unix.P_PIDFD, int(fd), &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
-		return waitErr != nil && waitErr != unix.EAGAIN || info.Signo != 0
-	})
-	return errors.Join(err, waitErr)
-}
-
-// awaitExitBlocking is awaitExit for the case that the descriptor is of no use.
-// It takes an operating system thread until the process exits.
-func awaitExitBlocking(pid int) {
-	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
-	}
 }
 
 // awaitHandshake waits until the outcome of the handshake has been posted, so

@@ -6,8 +6,6 @@ import (
 	"os"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/pgexthost/pgexthost/host/postmaster"
 	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/internal/settings"
@@ -25,13 +23,13 @@ func (h *host) makeSharedMemory() error {
 	if err := h.makeSegment(); err != nil {
 		return err
 	}
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+	lifeline, err := newPipe("lifeline")
+	if err != nil {
 		return fatal(elog.InsufficientResources, err, "could not create the lifeline: %s", elog.OSReason(err))
 	}
 	h.children = &children{
 		spawner: newSpawner(), segment: h.segment, alarm: h.alarm, dir: h.dir, exe: executable, title: h.title(),
-		lifeline: [2]*os.File{os.NewFile(uintptr(pipe[0]), "lifeline"), os.NewFile(uintptr(pipe[1]), "lifeline")},
+		lifeline: lifeline,
 		env:      childEnvironment(), stdout: os.Stderr, stderr: os.Stderr, log: h.log, post: h.post,
 		byID: make(map[postmaster.ChildID]*process), records: make([]bool, h.segment.ProcCount()),
 	}

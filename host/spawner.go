@@ -63,17 +63,12 @@ var heldBack = []unix.Signal{unix.SIGUSR1, unix.SIGUSR2, plugins.PostmasterDeath
 
 func (s *spawner) run(ready chan<- struct{}) {
 	runtime.LockOSThread() // and never unlock: see above
-	if unix.Gettid() == unix.Getpid() {
+	if onLeadingThread() {
 		go s.run(ready) // on another thread: this one gets the orphans, see orphans.go
 		<-s.quit
 		return
 	}
-	var mask unix.Sigset_t
-	for _, sig := range heldBack {
-		bit := uint(sig) - 1
-		mask.Val[bit/64] |= 1 << (bit % 64)
-	}
-	_ = unix.PthreadSigmask(unix.SIG_BLOCK, &mask, nil)
+	blockSignals(heldBack)
 	close(ready)
 	for {
 		select {
@@ -161,7 +156,7 @@ func (r spawnRequest) start() spawned {
 	failpoint.Here(failpoint.Forking)
 	pid, err := syscall.ForkExec(r.path, []string{r.title}, &syscall.ProcAttr{
 		Dir: r.dir, Env: r.env, Files: fds,
-		Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: plugins.PostmasterDeathSignal, PidFD: &pidfd},
+		Sys: childAttributes(&pidfd),
 	})
 	if err != nil {
 		return spawned{err: fmt.Errorf("could not execute \"%s\": %w", r.path, osError{err})}

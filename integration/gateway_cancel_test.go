@@ -1,3 +1,5 @@
+//go:build linux
+
 package integration
 
 import (
@@ -25,7 +27,7 @@ func (g *gatewayHost) running(t *testing.T, statement string) int {
 
 // psql has a terminal here, and gets the key that a person would press.
 func TestCtrlCInPsqlEndsTheStatementAndNotTheSession(t *testing.T) {
-	g := startGateway(t, sharedServer(t))
+	g := startGateway(t, privateServer(t))
 	master, slave := openTerminal(t)
 	cmd := g.place().client(t, "psql", "postgres", "-XAtn")
 	cmd.Env = append(cmd.Env, "TERM=dumb", "PAGER=cat")
@@ -79,7 +81,7 @@ func openTerminal(t *testing.T) (master, slave *os.File) {
 }
 
 func TestACancelRequestEndsTheStatementItIsMeantForAndNoOther(t *testing.T) {
-	g := startGateway(t, sharedServer(t))
+	g := startGateway(t, privateServer(t))
 	ctx, stop := context.WithTimeout(t.Context(), limit)
 	defer stop()
 	const sessions = 8
@@ -115,7 +117,7 @@ func TestACancelRequestEndsTheStatementItIsMeantForAndNoOther(t *testing.T) {
 }
 
 func TestACancelRequestWithAnotherSecretIsForNobody(t *testing.T) {
-	g := startGateway(t, sharedServer(t))
+	g := startGateway(t, privateServer(t))
 	ctx, stop := context.WithTimeout(t.Context(), limit)
 	defer stop()
 	victim, attacker := connectThrough(t, g, "postgres"), connectThrough(t, g, "postgres")

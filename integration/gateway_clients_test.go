@@ -1,3 +1,5 @@
+//go:build linux
+
 package integration
 
 import (
@@ -83,7 +85,7 @@ func TestAPsqlScriptPrintsWhatItPrintsWithoutTheGateway(t *testing.T) {
 
 func TestPgbenchRunsInAllItsModes(t *testing.T) {
 	newDatabase(t, "viapgbench")
-	g := startGateway(t, sharedServer(t))
+	g := startGateway(t, privateServer(t))
 	output(t, g.place().client(t, "pgbench", "viapgbench", "-i", "-q", "-s", "1", "-I", "dtgGvpf"))
 	pipeline := filepath.Join(shortTempDir(t), "pipeline.sql")
 	if err := os.WriteFile(pipeline, []byte(pipelineScript), 0o600); err != nil {
@@ -194,7 +196,7 @@ func copied() int {
 
 func TestALargeCopyArrivesWholeBothWays(t *testing.T) {
 	newDatabase(t, "copied")
-	g := startGateway(t, sharedServer(t))
+	g := startGateway(t, privateServer(t))
 	file := filepath.Join(shortTempDir(t), "data")
 	const width = 2000
 	rows := fmt.Sprintf("SELECT i, rpad(md5(i::text), %d, md5((-i)::text)) FROM generate_series(1, %d) i", width, copied()/width)
@@ -240,7 +242,7 @@ func fileSize(t *testing.T, path string) int64 {
 
 func TestLargeObjectsGoInAndOut(t *testing.T) {
 	newDatabase(t, "objects")
-	g := startGateway(t, sharedServer(t))
+	g := startGateway(t, privateServer(t))
 	dir := shortTempDir(t)
 	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
 	content := make([]byte, 9<<20)

@@ -1,3 +1,5 @@
+//go:build linux
+
 package integration
 
 import (
@@ -19,7 +21,7 @@ func pgxSession(t *testing.T) (context.Context, *gatewayHost, *pgx.Conn) {
 	t.Helper()
 	ctx, stop := context.WithTimeout(t.Context(), limit)
 	t.Cleanup(stop)
-	g := startGateway(t, sharedServer(t))
+	g := startGateway(t, privateServer(t))
 	conn := connectThrough(t, g, "postgres")
 	if _, err := conn.Exec(ctx, "CREATE TEMPORARY TABLE items (id int PRIMARY KEY, name text)"); err != nil {
 		t.Fatal(err)
@@ -199,7 +201,7 @@ func TestPgxHearsNoticesAndNotificationsOfOtherSessions(t *testing.T) {
 // A client that stops reading amid a long result and goes away takes its statement
 // with it, and nothing of anybody else's.
 func TestAResultThatNobodyWantsEndsWithItsClient(t *testing.T) {
-	g := startGateway(t, sharedServer(t))
+	g := startGateway(t, privateServer(t))
 	const endless = "SELECT 'endless', repeat('x', 1000), generate_series(1, 2000000000)"
 	conn := connectThrough(t, g, "postgres")
 	reader := conn.PgConn().Exec(t.Context(), endless)

@@ -1,3 +1,5 @@
+//go:build linux
+
 package integration
 
 import (
@@ -16,12 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// withGateway is the environment variable that gives a host the gateway.
-const withGateway = "PGEXTHOST_TEST_GATEWAY"
-
-// startGateway starts a host with a gateway before the server, and waits until it
+// startHostWithGateway starts a host with a gateway before the server, and waits until it
 // listens.
-func startGateway(t *testing.T, conninfo string, options ...hostOption) *testHost {
+func startHostWithGateway(t *testing.T, conninfo string, options ...hostOption) *testHost {
 	t.Helper()
 	h := startHost(t, append([]hostOption{withServer(conninfo), withEnvironment(withGateway + "=1")}, options...)...)
 	h.waitLog(`LOG:  gateway listening on Unix socket`)
@@ -140,7 +139,7 @@ func (h *testHost) worksAgain(name string) {
 func TestAGatewayThatIsTerminatedTellsItsClients(t *testing.T) {
 	t.Parallel()
 	conninfo, name := sharedServer(t).ConnInfo(), "gw_term"
-	h := startGateway(t, conninfo)
+	h := startHostWithGateway(t, conninfo)
 	idle, failed := h.through(name), h.sleeping(t, conninfo, name)
 	if err := unix.Kill(h.gatewayPid(), unix.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -159,7 +158,7 @@ func TestAGatewayThatIsTerminatedTellsItsClients(t *testing.T) {
 func TestAGatewayThatIsKilledComesBack(t *testing.T) {
 	t.Parallel()
 	conninfo, name := sharedServer(t).ConnInfo(), "gw_kill"
-	h := startGateway(t, conninfo)
+	h := startHostWithGateway(t, conninfo)
 	for range 3 {
 		idle := h.through(name)
 		if err := unix.Kill(h.gatewayPid(), unix.SIGKILL); err != nil {
@@ -189,7 +188,7 @@ func TestAShutdownOfTheHostTellsTheGatewaysClients(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			name := "gw_" + mode
-			h := startGateway(t, conninfo)
+			h := startHostWithGateway(t, conninfo)
 			idle := h.through(name)
 			h.signal(tt.signal)
 			code := h.awaitExit()
@@ -208,7 +207,7 @@ func TestAShutdownOfTheHostTellsTheGatewaysClients(t *testing.T) {
 func TestAHostAfterAKilledOneServesAgain(t *testing.T) {
 	t.Parallel()
 	conninfo := sharedServer(t).ConnInfo()
-	first := startGateway(t, conninfo)
+	first := startHostWithGateway(t, conninfo)
 	gateway := first.gatewayPid()
 	first.freeze(gateway) // or it would take the socket away when its host has died
 	first.signal(unix.SIGKILL)
@@ -220,7 +219,7 @@ func TestAHostAfterAKilledOneServesAgain(t *testing.T) {
 	if _, err := os.Stat(first.dir + "/.s.PGSQL.5433"); err != nil {
 		t.Fatalf("the test wants a socket that is left: %v", err)
 	}
-	second := startGateway(t, conninfo, inDir(first.dir))
+	second := startHostWithGateway(t, conninfo, inDir(first.dir))
 	second.worksAgain("gw_second")
 	second.stop()
 }
@@ -229,7 +228,7 @@ func TestAHostAfterAKilledOneServesAgain(t *testing.T) {
 func TestTheGatewaysDescriptorsAreThoseOfItsClients(t *testing.T) {
 	t.Parallel()
 	conninfo, name := sharedServer(t).ConnInfo(), "gw_fds"
-	h := startGateway(t, conninfo)
+	h := startHostWithGateway(t, conninfo)
 	if _, err := oneRow(h.through(name)); err != nil {
 		t.Fatal(err)
 	}

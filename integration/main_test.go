@@ -1,3 +1,5 @@
+//go:build linux
+
 package integration
 
 import (
@@ -27,9 +29,6 @@ func TestMain(m *testing.M) {
 	plugins.Register(failpointsLibrary())
 	if os.Getenv(noMonitor) == "" {
 		servermonitor.Register()
-	}
-	if os.Getenv(withGateway) != "" {
-		gateway.Register()
 	}
 	if os.Getenv(auxiliaryLauncher) != "" {
 		plugins.RegisterAuxiliary("launcher", launcher)

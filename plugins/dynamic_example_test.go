@@ -1,7 +1,10 @@
+//go:build linux && !portable
+
 package plugins_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -76,4 +79,44 @@ func runWithFakeHost(main plugins.MainFunc) {
 	if err := main(context.Background(), host.Worker); err != nil {
 		panic(err)
 	}
+}
+
+// A handle is kept as text, in a table, say. After a crash of the host that has made
+// its shared memory anew, no handle of before stands for anything.
+func ExampleHandle() {
+	runWithFakeHost(func(_ context.Context, w *plugins.Worker) error {
+		h, err := w.RegisterDynamicBackgroundWorker(plugins.BackgroundWorker{
+			Name: "helper", Flags: plugins.ShmemAccess, RestartTime: plugins.NeverRestart, LibraryName: "mine", FunctionName: "help_main",
+		})
+		if err != nil {
+			return err
+		}
+		again, err := plugins.ParseHandle(h.String())
+		if err != nil {
+			return err
+		}
+		fmt.Println("the same worker:", again == h)
+		fmt.Println("of this host's life:", again.Incarnation() == w.Incarnation())
+
+		_, err = json.Marshal(map[string]plugins.Handle{"helper": h}) // as text, too
+		return err
+	})
+	// Output:
+	// the same worker: true
+	// of this host's life: true
+}
+
+// A supervisor looks at what became of workers that are not registered any more,
+// and whether the server is to blame.
+func ExampleWorker_UnregisteredWorkers() {
+	runWithFakeHost(func(_ context.Context, w *plugins.Worker) error {
+		for _, u := range w.UnregisteredWorkers() {
+			if u.ExitCode != 0 && !u.Terminated {
+				fmt.Printf("%s failed at %s: %s (%s)\n", u.Entry.Name, u.At, u.Message, u.SQLState)
+			}
+		}
+		fmt.Println("server:", w.ServerState(), w.ServerNews())
+		return nil
+	})
+	// Output: server: unreachable
 }

@@ -336,12 +336,16 @@ func panickingMain(context.Context, *Worker) error { panic("aua") }
 
 func testWorker(t *testing.T) *Worker {
 	t.Helper()
+	entry := BackgroundWorker{Flags: ShmemAccess}
 	segment, err := shmem.Create(1, 1)
-	if err != nil {
+	switch {
+	case errors.Is(err, errors.ErrUnsupported): // then it is one without a host
+		return newWorker(shmem.ProcWorker, entry, nil, shmem.PrivateProc())
+	case err != nil:
 		t.Fatal(err)
 	}
 	segment.Proc(0).Reset(shmem.ProcWorker)
-	return newWorker(shmem.ProcWorker, BackgroundWorker{Flags: ShmemAccess}, segment, segment.Proc(0))
+	return newWorker(shmem.ProcWorker, entry, segment, segment.Proc(0))
 }
 
 func TestWaitLatchReturnsWhatHappened(t *testing.T) {

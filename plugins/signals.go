@@ -71,10 +71,6 @@ type signalTable struct {
 // on a child gets them when they are sent, and does that by itself.
 var blockable = []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP}
 
-// PostmasterDeathSignal is what a child is sent by the kernel when the host
-// dies. Mirrors POSTMASTER_DEATH_SIGNAL.
-const PostmasterDeathSignal = unix.SIGPWR
-
 // HandleSignal installs a handler for SIGTERM, SIGINT, SIGHUP or SIGUSR2; nil
 // restores the default. It returns an error for any other signal: SIGQUIT must
 // end the process at once and SIGUSR1 belongs to the latch. Mirrors pqsignal.

@@ -23,10 +23,7 @@ func FuzzAnyBytesAreASegment(f *testing.F) {
 		f.Add(uint32(at), slices.Clone(mem[at:at+shmem.SlotSize])) // real ones
 	}
 	f.Add(uint32(4096), []byte("\x01\x00\x00\x00\xff\xff\xff\xff"))
-	s, err := shmem.Create(fuzzSlots, fuzzSlots)
-	if err != nil {
-		f.Fatal(err)
-	}
+	s := create(f, fuzzSlots, fuzzSlots)
 	mem = mapAgain(f, s)
 	f.Cleanup(func() { _ = unix.Munmap(mem); _ = s.Close() })
 	f.Fuzz(func(t *testing.T, at uint32, data []byte) {
@@ -42,10 +39,7 @@ func FuzzAnyBytesAreASegment(f *testing.F) {
 }
 
 func fuzzSegment(f *testing.F) []byte {
-	s, err := shmem.Create(fuzzSlots, fuzzSlots)
-	if err != nil {
-		f.Fatal(err)
-	}
+	s := create(f, fuzzSlots, fuzzSlots)
 	now := time.Now()
 	d := shmem.Descriptor{Name: "w", Type: "t", Library: "l", Function: "f", Flags: 3, RestartTime: 60, NotifyPid: 77}
 	report := shmem.WorkerReport{Registered: now, Started: now, Exited: now, ExitCode: 1, SQLState: "08006", Message: "gone"}

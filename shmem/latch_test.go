@@ -1,6 +1,7 @@
 package shmem_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -8,9 +9,22 @@ import (
 	"github.com/pgexthost/pgexthost/shmem"
 )
 
+// newLatch returns a latch in shared memory, or, where there is none to share, one
+// for the goroutines of this process.
+func newLatch(t *testing.T) shmem.Latch {
+	t.Helper()
+	s, err := shmem.Create(1, 1)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return shmem.PrivateProc().Latch()
+	case err != nil:
+		t.Fatal(err)
+	}
+	return s.Proc(0).Latch()
+}
+
 func TestASetLatchMakesWaitReturnAtOnceUntilReset(t *testing.T) {
-	s, _ := newSegment(t, 1, 1)
-	l := s.Proc(0).Latch()
+	l := newLatch(t)
 	l.Set()
 	for range 2 {
 		if got := l.Wait(-1); got != shmem.WokenBySet {
@@ -27,8 +41,7 @@ func TestASetLatchMakesWaitReturnAtOnceUntilReset(t *testing.T) {
 }
 
 func TestAKickIsConsumedAndHidesNoSet(t *testing.T) {
-	s, _ := newSegment(t, 1, 1)
-	l := s.Proc(0).Latch()
+	l := newLatch(t)
 	l.Kick()
 	if got := l.Wait(-1); got != shmem.WokenByKick {
 		t.Fatalf("got %v", got)
@@ -45,8 +58,7 @@ func TestAKickIsConsumedAndHidesNoSet(t *testing.T) {
 }
 
 func TestResetLeavesAKickForTheNextWait(t *testing.T) {
-	s, _ := newSegment(t, 1, 1)
-	l := s.Proc(0).Latch()
+	l := newLatch(t)
 	l.Set()
 	l.Kick()
 	l.Reset()
@@ -56,8 +68,7 @@ func TestResetLeavesAKickForTheNextWait(t *testing.T) {
 }
 
 func TestSetWakesASleeper(t *testing.T) {
-	s, _ := newSegment(t, 1, 1)
-	l := s.Proc(0).Latch()
+	l := newLatch(t)
 	for range 1000 {
 		woken := make(chan shmem.WakeReason)
 		go func() { woken <- l.Wait(-1) }()
@@ -66,6 +77,28 @@ func TestSetWakesASleeper(t *testing.T) {
 			t.Fatalf("got %v", got)
 		}
 		l.Reset()
+	}
+}
+
+// Sets and kicks from many sides, and waits that run out, reach the owner in any
+// order; what it is woken for is never lost.
+func TestNoWakeUpIsLostBetweenGoroutines(t *testing.T) {
+	mine, theirs := newLatch(t), newLatch(t)
+	go func() {
+		for range rallies {
+			for theirs.Wait(50*time.Microsecond) != shmem.WokenBySet { // it runs out now and then
+			}
+			theirs.Reset()
+			mine.Set()
+		}
+	}()
+	for i := range rallies {
+		theirs.Kick()
+		theirs.Set()
+		if got := mine.Wait(limit); got != shmem.WokenBySet {
+			t.Fatalf("rally %d: %v", i, got)
+		}
+		mine.Reset()
 	}
 }
 
@@ -108,10 +141,7 @@ func TestNoWakeUpIsLostBetweenProcesses(t *testing.T) {
 }
 
 func BenchmarkSetLatchWithoutSleeper(b *testing.B) {
-	s, err := shmem.Create(1, 1)
-	if err != nil {
-		b.Fatal(err)
-	}
+	s := create(b, 1, 1)
 	l := s.Proc(0).Latch()
 	for b.Loop() {
 		l.Set()

@@ -43,11 +43,11 @@ type Alarm struct {
 
 // NewAlarm makes the alarm. Only the postmaster calls it.
 func NewAlarm() (*Alarm, error) {
-	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	file, err := newEvent()
 	if err != nil {
-		return nil, os.NewSyscallError("eventfd", err)
+		return nil, err
 	}
-	return &Alarm{file: os.NewFile(uintptr(fd), "postmaster alarm")}, nil
+	return &Alarm{file: file}, nil
 }
 
 // InheritAlarm wraps the descriptor that a child got from the postmaster. The

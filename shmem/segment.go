@@ -44,23 +44,16 @@ func LayoutHash() uint64 { return layoutHash() }
 
 // Create makes a new sealed segment for the given number of worker slots and
 // process records. Only the postmaster calls it. It returns the operating
-// system's error if memory or descriptors are short.
+// system's error if memory or descriptors are short, and errors.ErrUnsupported
+// where there are none to share: see newMemory.
 func Create(slots, procs int) (*Segment, error) {
 	if slots < 0 || slots > MaxSlots || procs < 1 || procs > MaxSlots+64 {
 		return nil, fmt.Errorf("cannot create shared memory for %d slots and %d processes", slots, procs)
 	}
 	g := newGeometry(slots, procs)
-	fd, err := unix.MemfdCreate("pgexthost", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	file, err := newMemory(int64(g.size))
 	if err != nil {
-		return nil, os.NewSyscallError("memfd_create", err)
-	}
-	file := os.NewFile(uintptr(fd), "shared memory")
-	if err := file.Truncate(int64(g.size)); err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	// Nobody can shrink the file under a mapping and so kill its users with SIGBUS.
-	if _, err := unix.FcntlInt(file.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL); err != nil {
-		return nil, errors.Join(os.NewSyscallError("fcntl(F_ADD_SEALS)", err), file.Close())
+		return nil, err
 	}
 	s, err := mapSegment(file, g)
 	if err != nil {

@@ -112,10 +112,7 @@ func TestCreateRefusesImpossibleSizes(t *testing.T) {
 }
 
 func TestTheLargestSegmentCostsNoMemoryUntilUsed(t *testing.T) {
-	s, err := shmem.Create(shmem.MaxSlots, shmem.MaxSlots)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := create(t, shmem.MaxSlots, shmem.MaxSlots)
 	s.PostmasterSlots().Init(shmem.MaxSlots-1, shmem.Descriptor{Name: "last"})
 	var st unix.Stat_t
 	if err := unix.Fstat(int(s.File().Fd()), &st); err != nil {

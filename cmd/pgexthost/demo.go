@@ -31,6 +31,9 @@ func runDemo(ctx context.Context, args []string) error {
 	if err := parse(flags, args); err != nil {
 		return err
 	}
+	if err := host.Supported(); err != nil {
+		return err
+	}
 	ctx, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
 	defer stop()
 	d := demo{conninfo: *server, keep: *keep}

@@ -32,7 +32,8 @@ func startDemoHost(args ...string) (*demoHost, error) {
 	h := &demoHost{cmd: exec.Command(exe, args...), exited: make(chan struct{})}
 	// In a process group of its own, Ctrl-C reaches the demo alone, which stops
 	// the host in its own time.
-	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGINT}
+	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	stopWithDemo(h.cmd.SysProcAttr)
 	log, err := h.cmd.StderrPipe()
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/host"
 	"github.com/pgexthost/pgexthost/internal/version"
 )
 
@@ -22,6 +23,10 @@ const asProgram = "PGEXTHOST_TEST_AS_PROGRAM"
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		beProgram()
+	}
+	if err := host.Supported(); err != nil {
+		fmt.Println("no tests to run:", err)
+		return
 	}
 	code := m.Run()
 	if orphans := endOrphans(); orphans != "" {

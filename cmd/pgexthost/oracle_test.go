@@ -146,7 +146,7 @@ func (w twin) ending(t *testing.T, do func()) {
 	if _, err := fmt.Sscan(w.lockFile(t), &pid); err != nil {
 		t.Fatal(err)
 	}
-	fd, err := unix.PidfdOpen(pid, 0)
+	fd, err := openPidfd(pid)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func beProgram() {
 }
 
 func dieWith(pid int) {
-	if fd, err := unix.PidfdOpen(pid, 0); err == nil {
+	if fd, err := openPidfd(pid); err == nil {
 		for !awaitEnd(fd, time.Hour) {
 		}
 	}
@@ -71,7 +71,7 @@ func awaitEnd(pidfd int, timeout time.Duration) bool {
 // hasEnded reports whether a process has ended, whether or not somebody has
 // reaped it.
 func hasEnded(pid int) bool {
-	fd, err := unix.PidfdOpen(pid, 0)
+	fd, err := openPidfd(pid)
 	if err != nil {
 		return true
 	}
@@ -86,12 +86,12 @@ func endOrphans() string {
 	for pids := programsWith(""); len(pids) > 0; pids = programsWith("") {
 		for _, pid := range pids {
 			line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-			fd, err := unix.PidfdOpen(pid, 0)
+			fd, err := openPidfd(pid)
 			if err != nil || awaitEnd(fd, 5*time.Second) {
 				continue
 			}
 			fmt.Fprintf(&lines, "  %d %s\n", pid, bytes.ReplaceAll(line, []byte{0}, []byte(" ")))
-			_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+			_ = signalPidfd(fd, unix.SIGKILL)
 			awaitEnd(fd, limit)
 		}
 	}
@@ -120,11 +120,11 @@ func programsWith(argument string) []int {
 func endHosts(t *testing.T, dir string) {
 	t.Helper()
 	for _, pid := range programsWith(dir) {
-		fd, err := unix.PidfdOpen(pid, 0)
+		fd, err := openPidfd(pid)
 		if err != nil {
 			continue
 		}
-		_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+		_ = signalPidfd(fd, unix.SIGKILL)
 		if !awaitEnd(fd, limit) {
 			t.Errorf("process %d does not end", pid)
 		}

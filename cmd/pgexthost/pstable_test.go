@@ -69,10 +69,7 @@ func terminal(t *testing.T, columns uint16) (master, slave *os.File) {
 		t.Skip("no terminals here: ", err)
 	}
 	t.Cleanup(func() { _ = master.Close() })
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	number, err := unix.IoctlGetUint32(int(master.Fd()), unix.TIOCGPTN)
+	number, err := unlockTerminal(master)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,13 +42,13 @@ func (p proc) title() string {
 
 // signal sends a signal, if it is still that process.
 func (p proc) signal(sig unix.Signal) {
-	fd, err := unix.PidfdOpen(p.pid, 0)
+	fd, err := openPidfd(p.pid)
 	if err != nil {
 		return
 	}
 	defer unix.Close(fd)
 	if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.pid)); string(line) == p.line {
-		_ = unix.PidfdSendSignal(fd, sig, nil, 0)
+		_ = signalPidfd(fd, sig)
 	}
 }
 
@@ -118,7 +118,7 @@ func guard() {
 	if err != nil {
 		os.Exit(1)
 	}
-	if fd, err := unix.PidfdOpen(test, 0); err == nil {
+	if fd, err := openPidfd(test); err == nil {
 		for !awaitEnd(fd, limit) {
 		}
 	}

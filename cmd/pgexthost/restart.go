@@ -29,6 +29,9 @@ func runRestart(ctx context.Context, args []string) error {
 	if err := c.parse(args); err != nil {
 		return err
 	}
+	if err := host.Supported(); err != nil {
+		return err
+	}
 	shutdown, err := c.parseMode(*mode)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/pgexthost/pgexthost/host"
 	"github.com/pgexthost/pgexthost/internal/lockfile"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -20,6 +21,9 @@ func runStart(_ context.Context, args []string) error {
 	c.addWait()
 	c.addSilent()
 	if err := c.parse(args); err != nil {
+		return err
+	}
+	if err := host.Supported(); err != nil {
 		return err
 	}
 	words, err := start.words()

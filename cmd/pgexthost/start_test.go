@@ -221,7 +221,7 @@ func TestAnInterruptedStartStopsTheHost(t *testing.T) {
 	if len(host) != 1 {
 		t.Fatalf("the hosts were %d", host)
 	}
-	if fd, err := unix.PidfdOpen(host[0], 0); err == nil && !awaitEnd(fd, limit) {
+	if fd, err := openPidfd(host[0]); err == nil && !awaitEnd(fd, limit) {
 		t.Error("the host goes on")
 	} else if err != nil && !errors.Is(err, unix.ESRCH) {
 		t.Error(err)

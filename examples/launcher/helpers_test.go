@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pgexthost/pgexthost/host"
 	"github.com/pgexthost/pgexthost/plugins/pluginstest"
 )
 
@@ -32,6 +33,9 @@ func newBench(t *testing.T) *bench {
 
 func newBenchOn(t *testing.T, server *pluginstest.Postgres) *bench {
 	t.Helper()
+	if err := host.Supported(); err != nil {
+		t.Skip(err) // before anything is made for it
+	}
 	b := &bench{t: t, server: server, prefix: fmt.Sprintf("bench%d_", benches.Add(1))}
 	t.Cleanup(b.dropAll)
 	return b

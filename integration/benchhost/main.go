@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command benchhost is the host that the benchmarks measure: what an author
 // builds, and bin/pgexthost, link in, and one library more.
 package main

@@ -133,8 +133,8 @@ func (c *Client) serverPid() (pid int) {
 		return 0
 	}
 	_ = raw.Control(func(fd uintptr) {
-		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			pid = int(cred.Pid)
+		if peer, _, err := peerOf(fd); err == nil {
+			pid = peer
 		}
 	})
 	return pid

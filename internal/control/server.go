@@ -220,16 +220,16 @@ func checkPeer(conn net.Conn) error {
 	if err != nil {
 		return err
 	}
-	var cred *unix.Ucred
-	var credErr error
-	if err := raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
+	var pid, uid int
+	var peerErr error
+	if err := raw.Control(func(fd uintptr) { pid, uid, peerErr = peerOf(fd) }); err != nil {
 		return err
 	}
-	if credErr != nil {
-		return credErr
+	if peerErr != nil {
+		return peerErr
 	}
-	if int(cred.Uid) != os.Geteuid() && cred.Uid != 0 {
-		return fmt.Errorf("process %d belongs to user %d", cred.Pid, cred.Uid)
+	if uid != os.Geteuid() && uid != 0 {
+		return fmt.Errorf("process %d belongs to user %d", pid, uid)
 	}
 	return nil
 }

@@ -25,5 +25,6 @@ func IdentityOf(file string) (Identity, error) {
 	if err := unix.Stat(file, &st); err != nil {
 		return Identity{}, &os.PathError{Op: "stat", Path: file, Err: err}
 	}
-	return Identity{Dev: st.Dev, Inode: st.Ino, Size: st.Size, Mode: st.Mode, MTime: st.Mtim.Nano(), CTime: st.Ctim.Nano()}, nil
+	//nolint:unconvert // these have other sizes on some systems
+	return Identity{Dev: uint64(st.Dev), Inode: st.Ino, Size: st.Size, Mode: uint32(st.Mode), MTime: st.Mtim.Nano(), CTime: st.Ctim.Nano()}, nil
 }

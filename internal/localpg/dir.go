@@ -17,7 +17,7 @@ const (
 	// because it is part of the socket's path.
 	dirPrefix = "pgexthost-pg-"
 	// maxSocketPath is sizeof(sun_path) without the terminating zero.
-	maxSocketPath = 107
+	maxSocketPath = len(unix.RawSockaddrUnix{}.Path) - 1
 	// longestSuffix is what may follow the temporary directory in a socket's
 	// path: MkdirTemp appends at most ten digits.
 	longestSuffix = "/" + dirPrefix + "4294967295/.s.PGSQL.65535"

@@ -44,7 +44,8 @@ func startProcess(cmd *exec.Cmd, cred *syscall.Credential, orphanSignal syscall.
 	}
 	defer inherited.Close()
 	cmd.ExtraFiles = []*os.File{inherited}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: orphanSignal, Credential: cred}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: cred}
+	dieWithParent(cmd.SysProcAttr, orphanSignal)
 
 	p := &process{cmd: cmd, exited: make(chan struct{}), gone: make(chan struct{})}
 	started := make(chan error, 1)
@@ -146,18 +147,6 @@ func (p *process) kill() error {
 		_ = child.Release()
 	}
 	return p.awaitGone(killGrace)
-}
-
-// awaitStopped returns when SIGSTOP has taken effect or the program has ended.
-// It leaves both to be seen by other waits. An error means that there is
-// nothing to wait for any more.
-func (p *process) awaitStopped() {
-	_ = p.cmd.Process.WithHandle(func(pidfd uintptr) {
-		err := error(unix.EINTR)
-		for errors.Is(err, unix.EINTR) {
-			err = unix.Waitid(unix.P_PIDFD, int(pidfd), nil, unix.WSTOPPED|unix.WEXITED|unix.WNOWAIT, nil)
-		}
-	})
 }
 
 func (p *process) awaitGone(limit time.Duration) error {

@@ -2,16 +2,12 @@ package lockfile
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
@@ -114,21 +110,6 @@ func (f *File) make(dir string) error {
 		return err
 	}
 	return f.makeInPlace() // not every file system can do that
-}
-
-// makeWhole makes a file that has no name until it is written.
-func makeWhole(dir, path, text string) error {
-	fd, err := unix.Open(dir, unix.O_RDWR|unix.O_TMPFILE|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return err
-	}
-	file := os.NewFile(uintptr(fd), path)
-	defer file.Close()
-	if err := writeDurably(file, text); err != nil {
-		return err
-	}
-	failpoint.Here(failpoint.LockFileWritten)
-	return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
 }
 
 // makeInPlace makes a file as PostgreSQL does.

@@ -41,7 +41,7 @@ func (c Contents) Holder() (*Process, error) {
 	if c.isCopy() {
 		return nil, ErrCopied
 	}
-	fd, err := unix.PidfdOpen(c.Pid, 0)
+	fd, err := openPidfd(c.Pid)
 	if isErrno(err, unix.ESRCH, unix.EINVAL, unix.ENOENT) {
 		return nil, ErrGone // or by now the number of a thread: EINVAL, or ENOENT from newer kernels
 	}
@@ -136,7 +136,7 @@ func (p *Process) Signal(sig unix.Signal) error {
 		return err
 	}
 	var sendErr error
-	if err := raw.Control(func(fd uintptr) { sendErr = unix.PidfdSendSignal(int(fd), sig, nil, 0) }); err != nil {
+	if err := raw.Control(func(fd uintptr) { sendErr = signalPidfd(int(fd), sig) }); err != nil {
 		return err
 	}
 	if errors.Is(sendErr, unix.ESRCH) {

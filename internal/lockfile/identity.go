@@ -80,11 +80,11 @@ const ticksPerSecond = 100
 // startedAt translates clock ticks since boot into a time, as the clock goes
 // now.
 func startedAt(ticks uint64) (time.Time, bool) {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+	uptime, ok := sinceBoot()
+	if !ok {
 		return time.Time{}, false
 	}
-	age := time.Duration(now.Nano()) - time.Duration(ticks)*(time.Second/ticksPerSecond)
+	age := uptime - time.Duration(ticks)*(time.Second/ticksPerSecond)
 	return time.Now().Add(-age), true
 }
 

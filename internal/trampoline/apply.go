@@ -100,7 +100,7 @@ func (o *Order) setNoNewPrivileges() *elog.ErrorData {
 	if !o.Limits.NoNewPrivileges {
 		return nil
 	}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+	if err := renouncePrivileges(); err != nil {
 		return o.failed(limits.NoNewPrivileges, "on", err)
 	}
 	return nil

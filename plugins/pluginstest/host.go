@@ -54,8 +54,13 @@ type Host struct {
 // TestMain must have called Main with the libraries, unless HostOptions.Command says what
 // to run. At the end of the test the host is killed with all of its workers; Stop
 // shuts it down in good order. However the test binary ends, no host outlives it.
+//
+// Hosts run on Linux only. Elsewhere StartHost skips the test, and says so.
 func StartHost(t testing.TB, o HostOptions) *Host {
 	t.Helper()
+	if err := host.Supported(); err != nil {
+		t.Skip(explain(err))
+	}
 	if o.Command == nil && compiledIn.Load() == nil {
 		t.Fatal("StartHost needs a TestMain that calls pluginstest.Main: the test binary is the host's program")
 	}

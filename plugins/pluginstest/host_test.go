@@ -148,6 +148,7 @@ func TestAHostCanBeAnyProgram(t *testing.T) {
 }
 
 func TestMistakesWithHostsFailTheTest(t *testing.T) {
+	needHosts(t)
 	t.Parallel()
 	with := func(name, value string) pluginstest.HostOptions {
 		return pluginstest.HostOptions{Settings: map[string]string{name: value}}
@@ -196,7 +197,16 @@ func TestMistakesWithHostsFailTheTest(t *testing.T) {
 // outliving is what makes a test binary the victim of TestNoHostOutlivesTheTestBinary.
 const outliving = "PLUGINSTEST_OUTLIVING"
 
+// needHosts skips a test where there are none, as StartHost does.
+func needHosts(t *testing.T) {
+	t.Helper()
+	if err := host.Supported(); err != nil {
+		t.Skip(err)
+	}
+}
+
 func TestNoHostOutlivesTheTestBinary(t *testing.T) {
+	needHosts(t)
 	t.Parallel()
 	if file := os.Getenv(outliving); file != "" {
 		h := pluginstest.StartHost(t, pluginstest.HostOptions{})

@@ -31,7 +31,8 @@ func startHostProcess(cmd *exec.Cmd, log *logBook) (*hostProcess, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	cmd.SysProcAttr.Setsid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGKILL
+	cmd.SysProcAttr.Setsid = true
+	dieWithTest(cmd.SysProcAttr)
 
 	p := &hostProcess{cmd: cmd, exited: make(chan struct{}), logged: make(chan struct{})}
 	started := make(chan error, 1)

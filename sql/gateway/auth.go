@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net"
-	"os"
 	"slices"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -119,31 +116,6 @@ func unearned() error {
 	return elog.New(elog.Fatal, elog.InvalidAuthorization, "the server let the extension host's gateway in without asking the client for anything").
 		WithDetail("It has authenticated the host's user and address (trust, peer, ident or a certificate), not the client's.").
 		WithHint("Let the server ask for a password (scram-sha-256 in its pg_hba.conf for connections of the host), or connect as the user who runs the host over the gateway's unix socket.")
-}
-
-// isOwnUser reports whether the peer of a unix socket is the user who runs the
-// host.
-func isOwnUser(conn net.Conn) bool {
-	peer, err := peerOf(conn)
-	return err == nil && int(peer.Uid) == os.Geteuid()
-}
-
-// peerOf tells who is at the other end of a unix socket.
-func peerOf(conn net.Conn) (*unix.Ucred, error) {
-	socket, ok := conn.(*net.UnixConn)
-	if !ok {
-		return nil, net.UnknownNetworkError(conn.LocalAddr().Network())
-	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var peer *unix.Ucred
-	var failure error
-	if err := raw.Control(func(fd uintptr) { peer, failure = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
-		return nil, err
-	}
-	return peer, failure
 }
 
 // withoutChannelBinding takes SCRAM-SHA-256-PLUS from an AuthenticationSASL: what
