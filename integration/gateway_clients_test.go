@@ -63,7 +63,7 @@ DROP TABLE session;
 
 func TestAPsqlScriptPrintsWhatItPrintsWithoutTheGateway(t *testing.T) {
 	newDatabase(t, "viapsql")
-	server := sharedServer(t)
+	server := privateServer(t)
 	g := startGateway(t, server)
 	run := func(p place) string {
 		cmd := p.client(t, "psql", "viapsql", "-X")
@@ -139,7 +139,7 @@ SELECT lo_from_bytea(70000 + i, decode(repeat(md5(i::text), 20000), 'hex')) FROM
 
 func TestDumpsAndTheirRestorationAreWhatTheyAreWithoutTheGateway(t *testing.T) {
 	newDatabase(t, "dumped")
-	server := sharedServer(t)
+	server := privateServer(t)
 	g := startGateway(t, server)
 	dir := shortTempDir(t)
 	execSQL(t, direct(server).conninfo("dumped"), dumped)

@@ -19,7 +19,7 @@ import (
 // hardly any memory.
 func TestThousandsOfShortConnectionsLeaveNothingBehind(t *testing.T) {
 	const atOnce, places = 12, 100
-	server := sharedServer(t)
+	server := privateServer(t)
 	g := startGateway(t, server, withSetting(fmt.Sprintf("max_connections=%d", places)))
 	crowd := func(connections int) {
 		var next atomic.Int64

@@ -159,7 +159,7 @@ func must(rows pgx.Rows, _ error) pgx.Rows { return rows }
 func TestPgxHearsNoticesAndNotificationsOfOtherSessions(t *testing.T) {
 	ctx, stop := context.WithTimeout(t.Context(), limit)
 	defer stop()
-	server := sharedServer(t)
+	server := privateServer(t)
 	g := startGateway(t, server)
 	config, err := pgx.ParseConfig(g.conninfo("postgres"))
 	if err != nil {
