@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
 func asServerError(err error) *pgconn.PgError {
@@ -27,12 +28,27 @@ type fakeHost struct {
 	slots      int
 	hold       bool // nothing starts
 	workers    []plugins.WorkerInfo
+	altered    []string
 }
 
 const firstPid = 1 << 22 // which no process has
 
 func newFakeHost() *fakeHost {
 	return &fakeHost{handles: make(map[plugins.Handle]int), slots: 1 << 30}
+}
+
+func (h *fakeHost) AlterSystem(name string, value *string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if name == "bad" {
+		return elog.New(elog.Error, elog.InvalidParameterValue, "invalid value").WithDetail("Some detail.")
+	}
+	text := "RESET"
+	if value != nil {
+		text = *value
+	}
+	h.altered = append(h.altered, name+"="+text)
+	return nil
 }
 
 func (h *fakeHost) Pid() int           { return os.Getpid() }

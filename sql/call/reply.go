@@ -28,6 +28,7 @@ func verbsOf(host Host) map[string]verb {
 		"worker":      watch.worker,
 		"signal":      signals.signal,
 		"reload":      signals.reload,
+		"alter":       alterer{host}.alter,
 	}
 }
 

@@ -8,12 +8,15 @@ import (
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
+var _ Host = (*plugins.Worker)(nil)
+
 // Host is what calls need of *plugins.Worker.
 type Host interface {
 	Pid() int
 	PostmasterPid() int
 	BackgroundWorkers() []plugins.WorkerInfo
 	RegisterDynamicBackgroundWorker(worker plugins.BackgroundWorker) (plugins.Handle, error)
+	AlterSystem(name string, value *string) error
 	GetBackgroundWorkerPid(h plugins.Handle) (status plugins.HandleStatus, pid int, err error)
 }
 

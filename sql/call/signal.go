@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pgexthost/pgexthost/plugins"
+	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
 // signaller sends signals. Whether the caller may, the functions have found out.
@@ -51,7 +52,7 @@ func (g signaller) signal(ctx context.Context, _ *Session, argument string) (rep
 }
 
 func couldNotSend(pid int, err error) string {
-	return fmt.Sprintf("could not send signal to process %d: %v", pid, err)
+	return fmt.Sprintf("could not send signal to process %d: %s", pid, elog.OSReason(err))
 }
 
 // lookForEnd is how often a process is looked for that is to end.
@@ -94,7 +95,7 @@ func (g signaller) reload(context.Context, *Session, string) (reply, error) {
 		return reply{}, errors.New("there is no host")
 	}
 	if err := g.kill(pid, unix.SIGHUP); err != nil {
-		return reply{text: fmt.Sprintf("failed to send signal to postmaster: %v", err)}, nil
+		return reply{text: fmt.Sprintf("failed to send signal to postmaster: %s", elog.OSReason(err))}, nil
 	}
 	return reply{}, nil
 }

@@ -521,7 +521,8 @@ FULL JOIN (
 
 -- ---------------------------------------------------------------------------
 -- Calls: functions that return what the host answers, through its gateway. The
--- protocol is described in docs/PROTOCOL.md and in the Go package sql/call.
+-- protocol is described in the Go package sql/call. Its parts rely on the search_path
+-- of call, which alone uses them: to set it for each would cost as much as they do.
 
 -- secret is what a call and its answer are proved with. Row security keeps it from
 -- members of pg_read_all_data, too; the owner is not subject to it.
@@ -535,7 +536,7 @@ INSERT INTO pgexthost.secret DEFAULT VALUES;
 -- gateway returns the number that the gateway has given this session; NULL in a
 -- session that goes through none.
 CREATE FUNCTION pgexthost.gateway() RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE PARALLEL SAFE
 RETURN substring(current_setting('pgexthost.gateway', true) FROM '^[0-9a-f]{32}$');
 
 -- mac proves that whoever made it knows the secret.
@@ -546,7 +547,7 @@ LANGUAGE sql IMMUTABLE RETURN sha256(secret || sha256(secret || message));
 -- pieces follow, the text's length and the text, enciphered with a stream that
 -- depends on the mac. NULL if it is not what the gateway says to this call.
 CREATE FUNCTION pgexthost.unseal(secret bytea, call bytea, place integer, attempt integer, sealed bytea) RETURNS bytea
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
 	tag bytea := substr(sealed, 1, 8);
 	stream bytea;
@@ -567,7 +568,7 @@ END $$;
 
 -- fail raises the error that the host has answered with.
 CREATE FUNCTION pgexthost.fail(nonce text, error jsonb) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
 	mark text := 'pgexthost:' || nonce;
 	state text := error->>'sqlstate';
@@ -586,7 +587,7 @@ END $$;
 -- ask tells the gateway something about a call. A message of this level is sent at
 -- once, whatever client_min_messages is; the gateway keeps it from the client.
 CREATE FUNCTION pgexthost.ask(secret bytea, call bytea, verb text, argument text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
 	what bytea := convert_to(verb, 'UTF8');
 	bytes bytea := convert_to(argument, 'UTF8');
@@ -918,6 +919,29 @@ BEGIN
 		RETURN done;
 	END IF;
 	RETURN pgexthost.reload_host(current_user, (SELECT c.proof FROM pgexthost.certificate c)) AND done;
+END $$;
+
+-- alter_host has a superuser change the host's settings.
+CREATE FUNCTION pgexthost.alter_host(asker name, proof bytea, name text, value text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM pgexthost.certify(asker, proof);
+	IF NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = asker) THEN
+		RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+			MESSAGE = coalesce('permission denied to set parameter "' || nullif(name, '') || '"', 'permission denied to perform ALTER SYSTEM RESET ALL');
+	END IF;
+	PERFORM pgexthost.call('alter', jsonb_build_object('name', coalesce(name, ''), 'value', value)::text);
+END $$;
+
+-- alter_system writes a setting of the host into its file pgexthost.auto.conf, as
+-- ALTER SYSTEM does into the server's: NULL for the value resets it, NULL for the
+-- name resets all. It takes effect with pg_reload_conf or a restart, and no rollback
+-- undoes it. Only superusers may: the server keeps no rights on parameters that it
+-- does not know.
+CREATE FUNCTION pgexthost.alter_system(name text, value text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM pgexthost.alter_host(current_user, (SELECT c.proof FROM pgexthost.certificate c), name, value);
 END $$;
 
 REVOKE ALL ON ALL TABLES IN SCHEMA pgexthost FROM PUBLIC;

@@ -9,6 +9,7 @@ DROP FUNCTION pgexthost.launch, pgexthost.terminate(text), pgexthost.terminate(b
 	pgexthost.worker_changes, pgexthost.worker_changed, pgexthost.check_worker, pgexthost.check_text,
 	pgexthost.make_name, pgexthost.clip, pgexthost.size, pgexthost.caller,
 	pgexthost.pg_terminate_backend, pgexthost.pg_cancel_backend, pgexthost.pg_reload_conf, pgexthost.reload_host, pgexthost.signal_worker,
+	pgexthost.alter_system, pgexthost.alter_host,
 	pgexthost.make_views, pgexthost.known_wait_events, pgexthost.sessions, pgexthost.known_sessions, pgexthost.is_superuser, pgexthost.certify,
 	pgexthost.launch_now, pgexthost.call, pgexthost.ask, pgexthost.fail, pgexthost.unseal, pgexthost.mac, pgexthost.gateway;
 DROP SCHEMA pgexthost;

@@ -38,7 +38,8 @@ BEGIN
 	GRANT SELECT ON pgexthost.pg_stat_activity, pgexthost.pg_wait_events, pgexthost.certificate TO PUBLIC;
 	GRANT EXECUTE ON FUNCTION pgexthost.pg_terminate_backend(integer, bigint), pgexthost.pg_cancel_backend(integer), pgexthost.pg_reload_conf(),
 		pgexthost.gateway(), pgexthost.sessions(), pgexthost.known_sessions(name, bytea), pgexthost.known_wait_events(),
-		pgexthost.signal_worker(name, bytea, integer, boolean, bigint), pgexthost.reload_host(name, bytea) TO PUBLIC;
+		pgexthost.signal_worker(name, bytea, integer, boolean, bigint), pgexthost.reload_host(name, bytea),
+		pgexthost.alter_system(text, text), pgexthost.alter_host(name, bytea, text, text) TO PUBLIC;
 	-- A dump by a role that may not see the secret has none.
 	INSERT INTO pgexthost.secret SELECT WHERE NOT EXISTS (SELECT FROM pgexthost.secret);
 END $$;
