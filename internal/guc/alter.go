@@ -62,7 +62,7 @@ func Alter(file string, a Alteration) (err error) {
 	if err != nil {
 		return fileError("open", file+".tmp", err)
 	}
-	defer temporary.Close() //nolint:errcheck // what matters has been synced
+	defer temporary.Close()
 	defer func() {
 		if err != nil {
 			_ = os.Remove(temporary.Name())

@@ -38,6 +38,36 @@ func (m marker) raise() string {
 
 func encoded(argument string) string { return base64.StdEncoding.EncodeToString([]byte(argument)) }
 
+// The secret is what keeps callers apart.
+func TestTheSecretIsTheOwnersAlone(t *testing.T) {
+	b := newBed(t)
+	admin := b.plain(b.database, "postgres")
+	admin.exec("GRANT pg_read_all_data TO stranger")
+	t.Cleanup(func() { admin.exec("REVOKE pg_read_all_data FROM stranger") })
+	if n := query[int](b.plain(b.database, "stranger"), "SELECT count(*) FROM pgexthost.secret"); n != 0 {
+		t.Errorf("pg_read_all_data reads %d", n)
+	}
+	alice := b.plain(b.database, "alice")
+	alice.refuses("SELECT * FROM pgexthost.secret", "42501")
+	for _, call := range []string{"call('register', '')", "mac('', '')", "ask('', '', '', '')", "unseal('', '', 0, 0, '')", "certify('alice', '')"} {
+		alice.refuses("SELECT pgexthost."+call, "42501")
+	}
+	if n := query[int](b.plain(b.database, "owner"), "SELECT length(secret) FROM pgexthost.secret"); n != 32 {
+		t.Errorf("it has %d bytes", n)
+	}
+}
+
+// A schema that was installed anew has another secret.
+func TestANewSecretIsLearned(t *testing.T) {
+	b := newBed(t)
+	c := b.connect("alice")
+	query[int](c, launch+"1)")
+	b.plain(b.database, "owner").exec("UPDATE pgexthost.secret SET secret = DEFAULT")
+	if pid := query[int](c, launch+"2)"); pid != firstPid+2 {
+		t.Errorf("pid %d", pid)
+	}
+}
+
 // Whoever may not call raises the message himself, with all that he can know.
 func TestAForgedCallHasNoEffect(t *testing.T) {
 	b := newBed(t)
