@@ -36,6 +36,7 @@ type fakeHost struct {
 	tallies  shmem.Tallies
 	settings map[string]string
 	silent   bool // the postmaster
+	looks    int  // at settings
 	reports  []string
 	news     chan struct{}
 }
@@ -58,6 +59,7 @@ func (f *fakeHost) Ereport(e *elog.ErrorData) { f.report(e.Message + " HINT: " +
 func (f *fakeHost) ShowSetting(name string) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.looks++
 	return f.settings[name], nil
 }
 
@@ -104,6 +106,23 @@ func (f *fakeHost) awaitReport(t *testing.T, n int, prefix string) string {
 		case <-news:
 		case <-deadline:
 			t.Fatalf("%d of %d reports %q in %q", len(found), n, prefix, f.reported(""))
+		}
+	}
+}
+
+// awaitLooks waits until the settings have been looked at so many times more.
+func (f *fakeHost) awaitLooks(t *testing.T, n int) {
+	t.Helper()
+	looks := func() int {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.looks
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for enough, deadline := looks()+n, time.Now().Add(limit); looks() < enough; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody looks at the settings")
 		}
 	}
 }

@@ -132,6 +132,14 @@ func TestAHostThatStopsIsNotReady(t *testing.T) {
 			t.Errorf("mode %v: it is %v", mode, got)
 		}
 	}
+	r := newRig(t, named("a"))
+	r.step(postmaster.Configured{CrashScope: postmaster.CrashScopeCluster, RestartAfterCrash: true})
+	r.started("a")
+	r.exit("a", code(2))
+	r.step(postmaster.ShutdownRequested{Mode: postmaster.FastShutdown})
+	if got := r.m.Statistics().Phase; got != shmem.HostStopping {
+		t.Errorf("one that is stopped in a crash cycle is %v", got)
+	}
 	if got := bareRig(t, nil).m.Statistics().Phase; got != shmem.HostStarting {
 		t.Errorf("before it was started it is %v", got)
 	}
