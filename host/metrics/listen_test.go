@@ -163,7 +163,7 @@ func TestACrowdOverTCPIsBounded(t *testing.T) {
 	_ = ours.Close()
 	select {
 	case err := <-answered:
-		t.Errorf("one too many was served: %v", err)
+		t.Fatalf("one too many was served: %v", err)
 	case <-time.After(200 * time.Millisecond): // a hundred times what an answer takes
 	}
 	_ = crowd[0].Close()
