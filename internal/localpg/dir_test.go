@@ -155,3 +155,12 @@ func TestTempDirWithOddCharacters(t *testing.T) {
 	query(t, s.ConnInfo(), "SELECT 1")
 	check(t, s.Stop(t.Context()))
 }
+
+// sweepAll is the next run for tests that do not want another server.
+func sweepAll(t *testing.T, temp string) {
+	t.Helper()
+	sweep(temp)
+	if left, err := filepath.Glob(filepath.Join(temp, "*")); err != nil || len(left) > 0 {
+		t.Errorf("left by the sweep: %v, %v", left, err)
+	}
+}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -141,7 +142,7 @@ func TestACrowdAtTheDoorIsBoundedAndLeaves(t *testing.T) {
 	}
 	for _, p := range crowd {
 		_, err := io.Copy(io.Discard, p.conn)
-		if network, ok := err.(net.Error); ok && network.Timeout() {
+		if network, ok := errors.AsType[net.Error](err); ok && network.Timeout() {
 			t.Fatal("somebody is left at the door")
 		}
 	}

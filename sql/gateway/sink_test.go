@@ -74,7 +74,7 @@ func TestAClientThatDoesNotReadGetsSoMuchAheadAndNoMore(t *testing.T) {
 	if got := isStuck(t, taken); got > 2*(lookAhead+bufferSize)+1<<20 {
 		t.Errorf("%d bytes were taken for a client that does not read", got)
 	}
-	check(t, s.Conn.Close())
+	check(t, s.Close())
 	select {
 	case <-ended:
 	case <-time.After(limit):

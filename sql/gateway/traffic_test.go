@@ -143,7 +143,7 @@ func TestALongMessageCounts(t *testing.T) {
 	long := msg('Q', strings.Repeat("x", maxExamined)+"\x00")
 	in := cutEvery(long, bufferSize)
 	var out bytes.Buffer
-	if err := newPump(&in, &out, &wantedOfClient, w.up.examine).run(); err != io.EOF || !bytes.Equal(out.Bytes(), long) {
+	if err := newPump(&in, &out, &wantedOfClient, w.up.examine).run(); !errors.Is(err, io.EOF) || !bytes.Equal(out.Bytes(), long) {
 		t.Errorf("%v, %d bytes", err, out.Len())
 	}
 	if w.session.traffic.idle() {
