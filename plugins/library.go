@@ -88,7 +88,8 @@ func (l Library) functionNames() []string {
 
 // RegisterAuxiliary makes the main function of an auxiliary process known to
 // this program: a child that the host needs for itself, without a slot, and
-// that nobody can launch by name. It panics if there is one of that name.
+// that nobody can launch by name. SIGHUP leads it to read the settings again, see
+// [SignalHandlerForConfigReload]. It panics if there is one of that name.
 func RegisterAuxiliary(name string, main MainFunc) {
 	registry.Lock()
 	defer registry.Unlock()

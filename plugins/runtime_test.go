@@ -4,6 +4,8 @@ import (
 	"errors"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/shmem"
 )
@@ -35,6 +37,19 @@ func TestASessionThatWasRefusedIsNone(t *testing.T) {
 	for range 2 {
 		if err := w.InitializeSession(func() (Session, error) { return nil, refused }); !errors.Is(err, refused) {
 			t.Errorf("got %v", err)
+		}
+	}
+}
+
+// The settings may change between the start of the process and that of its main
+// function.
+func TestAnAuxiliaryProcessHearsOfNewSettingsFromItsBeginning(t *testing.T) {
+	w := fakeHost(t, 1).Worker
+	for kind, want := range map[shmem.ProcKind]bool{shmem.ProcWorker: false, shmem.ProcAuxiliary: true} {
+		w.kind = kind
+		w.defaultHandler(unix.SIGHUP)(w)
+		if got := w.ConfigReloadPending(); got != want {
+			t.Errorf("kind %v: a reload is pending: %v", kind, got)
 		}
 	}
 }

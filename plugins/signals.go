@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pgexthost/pgexthost/shmem"
+
 	"github.com/pgexthost/pgexthost/internal/failpoint"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -96,6 +98,10 @@ func (w *Worker) defaultHandler(sig unix.Signal) SignalHandler {
 		return Die
 	case sig == unix.SIGINT && w.entry.Flags&BackendDatabaseConnection != 0:
 		return StatementCancelHandler
+	case sig == unix.SIGHUP && w.kind == shmem.ProcAuxiliary:
+		// From the beginning: what a process has read at its start may be old by the
+		// time its main function could say that it wants to hear of news.
+		return SignalHandlerForConfigReload
 	}
 	return Ignore
 }

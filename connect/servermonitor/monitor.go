@@ -5,8 +5,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/pgexthost/pgexthost/connect"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -25,9 +23,6 @@ func Register() { plugins.RegisterAuxiliary(Name, Main) }
 // server at once, over a new session, and publish what it finds, even if that is
 // nothing new; SIGHUP makes it read the settings before.
 func Main(ctx context.Context, w *plugins.Worker) error {
-	if err := w.HandleSignal(unix.SIGHUP, plugins.SignalHandlerForConfigReload); err != nil {
-		return err
-	}
 	m := &monitor{process: w, repair: func(ctx context.Context) { repairDatabases(ctx, w) }, prober: prober{limit: answerLimit}, machine: machine{jitter: rand.Float64}}
 	return m.run(ctx)
 }

@@ -47,9 +47,6 @@ type process interface {
 // Main is the main function of the process, which runs in the data directory.
 // It returns when ctx ends. SIGHUP makes it read the settings again.
 func Main(ctx context.Context, w *plugins.Worker) error {
-	if err := w.HandleSignal(unix.SIGHUP, plugins.SignalHandlerForConfigReload); err != nil {
-		return err
-	}
 	return serve(ctx, w)
 }
 

@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/pgexthost/pgexthost/internal/guc"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins"
@@ -32,9 +30,6 @@ var waitEvent = plugins.WaitEvent{Class: shmem.WaitClassActivity, Name: "Gateway
 // returns when ctx ends, after it has told its clients, or with
 // plugins.ErrPostmasterDied. SIGHUP makes it read the settings again.
 func Main(ctx context.Context, w *plugins.Worker) error {
-	if err := w.HandleSignal(unix.SIGHUP, plugins.SignalHandlerForConfigReload); err != nil {
-		return err
-	}
 	g, err := newGateway(w)
 	if err != nil {
 		return err

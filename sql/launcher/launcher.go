@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -30,9 +28,6 @@ var waitEvent = plugins.WaitEvent{Class: shmem.WaitClassActivity, Name: "Request
 // returns when ctx ends, or with plugins.ErrPostmasterDied. SIGHUP makes it read
 // the settings again.
 func Main(ctx context.Context, w *plugins.Worker) error {
-	if err := w.HandleSignal(unix.SIGHUP, plugins.SignalHandlerForConfigReload); err != nil {
-		return err
-	}
 	l := &launcher{worker: w, databases: make(map[string]*running), pasts: make(map[string]*past)}
 	ctx, stop := context.WithCancel(ctx)
 	defer l.end(stop)
