@@ -46,7 +46,10 @@ func (c *Config) dialAt(ctx context.Context, is func(address string) bool) (*Raw
 	dialer := net.Dialer{Timeout: config.ConnectTimeout, KeepAliveConfig: keepAlive}
 	var raw Raw
 	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		if !is(address) {
+		switch {
+		case raw.Conn != nil:
+			return nil, errDialled // pgx goes on to the next host all the same
+		case !is(address):
 			return nil, errElsewhere
 		}
 		raw.Address = address

@@ -115,7 +115,7 @@ func (s *session) refresh(up *pump) {
 	s.seen = known
 	var calls []string
 	for _, k := range known.settings {
-		if s.told[k.Name] != k.Value && !k.isSessions() {
+		if was, told := s.told[k.Name]; !told || was != k.Value && !k.isSessions() {
 			s.told[k.Name] = k.Value
 			calls = append(calls, "pg_catalog.set_config("+quoteLiteral(k.Name)+", "+quoteLiteral(k.Value)+", false)")
 		}
@@ -132,22 +132,34 @@ func quoteLiteral(text string) string {
 }
 
 // announce tells the server's session, before there is one, what its functions have
-// to know.
+// to know, as far as there is room in the start-up packet.
 func (s *session) announce() {
 	if s.startup.isReplication() {
 		return
 	}
+	room := 4 + maxStartupPacket - len(s.startup.encode())
+	fits := func(name, value string) bool {
+		room -= len(name) + len(value) + 2
+		return room >= 0
+	}
+	if fits(nonceSetting, s.nonce) {
+		s.startup.set(nonceSetting, s.nonce)
+	}
 	known := s.gateway.known.current()
 	s.seen, s.first = known, make(map[string]string)
 	for _, k := range known.settings {
-		if k.isSessions() && s.startup.get(k.Name) != "" {
+		if own := s.startup.get(k.Name); k.isSessions() && own != "" {
+			s.first[k.Name] = own
 			continue
+		}
+		if !fits(k.Name, k.Value) {
+			s.seen = nil // the rest is told before the first statement
+			break
 		}
 		s.startup.set(k.Name, k.Value)
 		s.first[k.Name] = k.Value
 	}
 	s.told = maps.Clone(s.first)
-	s.startup.set(nonceSetting, s.nonce)
 }
 
 // nonceSetting tells the functions of schema pgexthost that the session goes

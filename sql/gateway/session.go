@@ -100,7 +100,7 @@ func (g *gateway) refuse(client net.Conn, below *sink, err error) {
 	var network net.Error
 	switch {
 	case errors.As(err, &told):
-	case errors.As(err, &network) && network.Timeout() && g.stopping():
+	case g.stopping() && (errors.Is(err, context.Canceled) || errors.As(err, &network) && network.Timeout()):
 		told = adminShutdown()
 	case errors.As(err, &network) && network.Timeout():
 		told = elog.New(elog.Fatal, elog.QueryCanceled, "canceling authentication due to timeout")

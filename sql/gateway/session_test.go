@@ -189,6 +189,26 @@ func knows32(t testing.TB) bool {
 	return n >= 18
 }
 
+// pgx goes through all hosts of the settings; the session is with the first.
+func TestACancelRequestGoesToTheHostThatHasTheSession(t *testing.T) {
+	s, d := sharedServer(t), direct(t)
+	b := newBed(t, fmt.Sprintf("host=%s,/nonexistent port=%d,5432 user=postgres dbname=postgres", s.Dir(), s.Port()))
+	conn := open(t, b.tcp("scrammer"))
+	failed := make(chan error, 1)
+	go func() {
+		_, err := conn.Exec(context.Background(), "SELECT pg_sleep(1000) /* hosts */")
+		failed <- err
+	}()
+	busy(t, d, "/* hosts */", 1)
+	check(t, conn.PgConn().CancelRequest(testContext(t)))
+	select {
+	case err := <-failed:
+		expectState(t, err, elog.QueryCanceled)
+	case <-time.After(limit):
+		t.Fatal("not cancelled")
+	}
+}
+
 // Protocol 3.2 has longer keys.
 func TestACancelRequestOfTheNewestProtocol(t *testing.T) {
 	b, d := shared(t), direct(t)
@@ -380,12 +400,12 @@ func TestAStoppedServerIsSeenByItsClients(t *testing.T) {
 	s, err := startServer(testContext(t))
 	check(t, err)
 	b := newBed(t, s.ConnInfo())
-	killed, crashed := open(t, b.tcp("scrammer")), open(t, b.unix("trusted"))
-	if got := one(t, killed, "SELECT pg_terminate_backend($1::int)::text", crashed.PgConn().PID()); got != "true" {
+	killed, terminated := open(t, b.tcp("scrammer")), b.dial(t)
+	terminated.login()
+	if got := one(t, killed, "SELECT bool_and(pg_terminate_backend(pid))::text FROM pg_stat_activity WHERE usename = 'plain'"); got != "true" {
 		t.Fatal(got)
 	}
-	_, err = tryOne(t, crashed, "SELECT 1::text")
-	expectState(t, err, elog.AdminShutdown)
+	terminated.fatal("57P01", "terminating connection due to administrator command")
 	check(t, s.Crash())
 	if _, err := tryOne(t, killed, "SELECT 1::text"); err == nil || sqlState(err) == "28000" {
 		t.Errorf("got %v", err)
@@ -402,10 +422,10 @@ func TestAStoppedServerIsSeenByItsClients(t *testing.T) {
 
 func TestPgReceivewalStreamsThroughTheGateway(t *testing.T) {
 	b, d := shared(t), direct(t)
-	_, err := d.Exec(testContext(t), "SELECT pg_switch_wal(); CREATE TABLE first (); SELECT 1")
+	_, err := d.Exec(testContext(t), "SELECT pg_switch_wal(); SELECT pg_logical_emit_message(false, 'test', 'first')")
 	check(t, err)
 	end := one(t, d, "SELECT pg_current_wal_lsn()::text")
-	_, err = d.Exec(testContext(t), "CREATE TABLE second ()")
+	_, err = d.Exec(testContext(t), "SELECT pg_logical_emit_message(true, 'test', 'second')")
 	check(t, err)
 	dir := shortTempDir(t)
 	out, ok := run(t, "pg_receivewal", "-d", strings.Replace(b.unix("postgres"), "dbname=postgres", "", 1), "-D", dir, "--endpos="+end, "--no-loop", "--synchronous")

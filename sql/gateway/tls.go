@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"os"
+	"syscall"
 
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -74,13 +76,36 @@ func (p *prefixed) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// serverTLS reads certificate and key.
+// serverTLS reads certificate and key. As in PostgreSQL, a key that others can read
+// is none (check_ssl_key_file_permissions).
 func serverTLS(certFile, keyFile string) (*tls.Config, error) {
+	if err := checkKeyFile(keyFile); err != nil {
+		return nil, err
+	}
 	certificate, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
 		return nil, elog.New(elog.Log, elog.ConfigFileError, "could not load server certificate \"%s\" with private key \"%s\": %v", certFile, keyFile, err)
 	}
 	return &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{alpn}, MinVersion: tls.VersionTLS12}, nil
+}
+
+func checkKeyFile(path string) error {
+	file, err := os.Stat(path)
+	if err != nil {
+		return elog.New(elog.Log, elog.ConfigFileError, "could not access private key file \"%s\": %s", path, elog.OSReason(err))
+	}
+	owner, _ := file.Sys().(*syscall.Stat_t)
+	mode := file.Mode()
+	switch {
+	case !mode.IsRegular():
+		return elog.New(elog.Log, elog.ConfigFileError, "private key file \"%s\" is not a regular file", path)
+	case owner == nil || owner.Uid != 0 && int(owner.Uid) != os.Geteuid():
+		return elog.New(elog.Log, elog.ConfigFileError, "private key file \"%s\" must be owned by the host's user or root", path)
+	case owner.Uid != 0 && mode&0o077 != 0, mode&0o037 != 0:
+		return elog.New(elog.Log, elog.ConfigFileError, "private key file \"%s\" has group or world access", path).
+			WithDetail("File must have permissions u=rw (0600) or less if owned by the host's user, or permissions u=rw,g=r (0640) or less if owned by root.")
+	}
+	return nil
 }
 
 // uint32At reads a number of the protocol.

@@ -347,3 +347,39 @@ func TestPsqlGetsIn(t *testing.T) {
 		t.Errorf("another name: %v %s", ok, out)
 	}
 }
+
+// A certificate that cannot be used is an error at the start, and changes nothing
+// when the settings are read again.
+func TestACertificateThatCannotBeUsedLeavesTheFormerInForce(t *testing.T) {
+	settings, root := withTLS(t)
+	b := shared(t, settings...)
+	key := filepath.Dir(root) + "/server.key"
+	good, err := os.ReadFile(key)
+	check(t, err)
+	expect := func(message string) {
+		t.Helper()
+		err := b.gateway.configure()
+		if err == nil || !strings.Contains(err.Error(), message) {
+			t.Errorf("got %v, want %s", err, message)
+		}
+		open(t, b.tls("plain", root))
+	}
+	check(t, os.Chmod(key, 0o644))
+	expect("has group or world access")
+	check(t, os.Chmod(key, 0o600))
+	check(t, os.WriteFile(key, []byte("garbage"), 0o600))
+	expect("could not load server certificate")
+	check(t, os.Remove(key))
+	expect("could not access private key file")
+	check(t, os.WriteFile(key, good, 0o600))
+	check(t, b.gateway.configure())
+
+	certify(t, filepath.Dir(root)) // another one takes the place of the first
+	check(t, b.gateway.configure())
+	open(t, b.tls("plain", root))
+	check(t, b.process.store.Override("ssl", "off"))
+	check(t, b.gateway.configure())
+	if out, ok := psql(t, b.tls("plain", root), "-c", "SELECT 1"); ok || !strings.Contains(out, "server does not support SSL") {
+		t.Errorf("got %v %s", ok, out)
+	}
+}

@@ -1,0 +1,132 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgproto3/v2"
+
+	"github.com/pgexthost/pgexthost/internal/guc"
+)
+
+// announceSettings makes the test's directory one in which a host has written the
+// settings of its libraries.
+func announceSettings(t *testing.T, settings ...setting) (change func(...setting)) {
+	t.Helper()
+	t.Chdir(shortTempDir(t))
+	stamp := time.Now()
+	change = func(settings ...setting) {
+		t.Helper()
+		text, err := json.Marshal(settings)
+		check(t, err)
+		check(t, os.WriteFile(settingsFile+".new", text, 0o600))
+		stamp = stamp.Add(time.Second)
+		check(t, os.Chtimes(settingsFile+".new", stamp, stamp))
+		check(t, os.Rename(settingsFile+".new", settingsFile))
+	}
+	change(settings...)
+	return change
+}
+
+// ofLibrary is a setting that a reload may change.
+func ofLibrary(name, value string) setting {
+	return setting{Name: name, Value: value, Definition: &guc.Definition{Name: name, Type: guc.TypeString, Context: guc.Sighup}}
+}
+
+func TestTheServerIsToldOfMoreSettingsThanAStartupPacketHolds(t *testing.T) {
+	var many []setting
+	for i := range 300 {
+		many = append(many, ofLibrary(fmt.Sprintf("lib.setting_%03d", i), strings.Repeat("v", 40)+fmt.Sprint(i)))
+	}
+	announceSettings(t, many...)
+	b := shared(t)
+	conn := open(t, b.tcp("scrammer"))
+	for i := range 300 {
+		if got := one(t, conn, fmt.Sprintf("SHOW lib.setting_%03d", i)); got != many[i].Value {
+			t.Fatalf("%d: got %s", i, got)
+		}
+	}
+	// A client whose own packet is as long as can be gets in as well.
+	p := b.dialUnix(t)
+	rest := 10004 - len(encode(t, startupMessage(version30, "trusted", "application_name", "")))
+	p.startup("trusted", "application_name", strings.Repeat("x", rest))
+	until[*pgproto3.ReadyForQuery](p)
+}
+
+// What changes is told between two statements, whatever comes before and after, and
+// the client sees nothing of it.
+func TestAChangedSettingIsToldWithoutTheClientsNotice(t *testing.T) {
+	change := announceSettings(t, ofLibrary("lib.value", "0"))
+	b := shared(t)
+	p := b.dial(t)
+	p.login()
+	// One Query is too long to be looked into, and all come at once: the server is
+	// busy when the others come.
+	pipeline := slicesOf(
+		msg('Q', "SELECT 'long', pg_sleep(0.3) /*"+strings.Repeat("x", maxExamined)+"*/\x00"),
+		msg('P', "\x00SELECT 'extended'\x00\x00\x00"), msg('B', "\x00\x00\x00\x00\x00\x00\x00\x00"), msg('E', "\x00\x00\x00\x00\x00"), msg('S', ""),
+		msg('Q', "SELECT current_setting('lib.value')\x00"),
+	)
+	for i := 1; i <= 5; i++ {
+		change(ofLibrary("lib.value", fmt.Sprint(i)))
+		p.raw(pipeline)
+		for _, want := range []string{"long", "extended", fmt.Sprint(i)} {
+			m := p.receive()
+			for {
+				if row, ok := m.(*pgproto3.DataRow); ok {
+					if string(row.Values[0]) != want {
+						t.Fatalf("%d: got %q, want %q", i, row.Values[0], want)
+					}
+					break
+				}
+				if _, ok := m.(*pgproto3.ErrorResponse); ok {
+					t.Fatalf("%d: got %v", i, m)
+				}
+				m = p.receive()
+			}
+			until[*pgproto3.ReadyForQuery](p)
+		}
+	}
+}
+
+// The end of the session is the client's to see, even if it comes while the gateway
+// has put in a query of its own.
+func TestAFatalErrorIsTheClientsEvenAmidAQueryOfOurs(t *testing.T) {
+	s := &session{ended: make(chan struct{})}
+	i := &injection{ok: true, done: make(chan struct{})}
+	for _, tt := range []struct {
+		message []byte
+		passOn  bool
+	}{
+		{msg('T', "\x00\x00"), false},
+		{msg('N', "SWARNING\x00VWARNING\x00C57P02\x00\x00"), true},
+		{msg('E', "SERREUR\x00VERROR\x00C42704\x00\x00"), false},
+		{msg('E', "SFATAL\x00VFATAL\x00C57P01\x00\x00"), true},
+	} {
+		if got := s.take(i, tt.message); got != tt.passOn {
+			t.Errorf("%q: %v", tt.message, got)
+		}
+	}
+	if i.ok {
+		t.Error("the query is taken for successful")
+	}
+}
+
+func TestASessionThatEndsAmidAChangeEnds(t *testing.T) {
+	change := announceSettings(t, ofLibrary("lib.value", "0"))
+	b, d := shared(t), direct(t)
+	conn := open(t, b.tcp("scrammer"))
+	pid := conn.PgConn().PID()
+	if got := one(t, d, "SELECT pg_terminate_backend($1, 10000)::text", pid); got != "true" {
+		t.Fatal(got)
+	}
+	change(ofLibrary("lib.value", "1"))
+	if _, err := conn.Exec(context.Background(), "SELECT 1"); err == nil {
+		t.Error("a session that is over works")
+	}
+}
