@@ -126,7 +126,7 @@ func TestNothingUnaskedEarnsASession(t *testing.T) {
 					continue
 				}
 				if kind != 'E' || !bytes.Contains(body, []byte("\x00C28000\x00")) {
-					t.Errorf("got %c %q", kind, body)
+					t.Fatalf("got %c %q", kind, body)
 				}
 				p.silentlyOver()
 				return

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -33,6 +34,9 @@ func readRest(in io.Reader, head [headerSize]byte, limit int) ([]byte, error) {
 	message := make([]byte, 1+length)
 	copy(message, head[:])
 	_, err := io.ReadFull(in, message[headerSize:])
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF // between two messages it would be the end
+	}
 	return message, err
 }
 

@@ -315,7 +315,7 @@ func TestAClientThatReadsLateGetsEverything(t *testing.T) {
 // What the server has said before it hung up is not lost on a slow client.
 func TestTheEndOfAResultReachesASlowClient(t *testing.T) {
 	b := shared(t)
-	p := b.dial(t)
+	p := b.dialUnix(t) // whose buffers are small
 	p.login()
 	d := direct(t)
 	size := lookAhead // which the gateway keeps when the server has long gone
