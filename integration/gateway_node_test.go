@@ -24,7 +24,7 @@ const (
 func TestDriversOfNodeSeeThroughTheGatewayWhatTheySeeDirectly(t *testing.T) {
 	node, modules := nodeDrivers(t)
 	newDatabase(t, "vianode")
-	server := sharedServer(t)
+	server := privateServer(t)
 	g := startGateway(t, server)
 	for _, script := range []string{"pg.js", "postgres.js"} {
 		t.Run(script, func(t *testing.T) {
