@@ -1,8 +1,9 @@
 -- The client of docker-compose.yml: proves that the workers of the host count. It
 -- gives each of them something to add up and waits for the total, first the two
--- static ones, then one that it launches itself. Any error ends psql with code 3.
+-- static ones, then one that it launches itself, as the server's own client would.
+-- Any error ends psql with code 3.
 --
---   psql -X -f client.sql
+--   psql -h HOST -p 5433 -X -f client.sql
 \set ON_ERROR_STOP on
 SET statement_timeout = '90s';
 SET client_min_messages = notice;
@@ -37,10 +38,10 @@ END $$;
 CALL pg_temp.count('schema1');
 CALL pg_temp.count('schema2');
 
-SELECT pgexthost.launch('worker_spi', 'worker_spi_main', 'launched by the client', main_arg => 3) AS request \gset
-SELECT pgexthost.wait_for_startup(:request) AS pid \gset
+CREATE EXTENSION IF NOT EXISTS worker_spi;
+SELECT worker_spi_launch(3) AS pid \gset
 \echo worker with PID :pid was launched
 CALL pg_temp.count('schema3');
-SELECT pgexthost.terminate(:request) AS asked \gset
-SELECT pgexthost.wait_for_shutdown(:request) AS state \gset
-\echo worker with PID :pid has :state
+SELECT backend_type AS type FROM pg_stat_activity WHERE pid = :pid \gset
+SELECT pg_terminate_backend(:pid, 10000) AS ended \gset
+\echo :type with PID :pid has ended: :ended

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,7 +62,7 @@ func runnableImage(t *testing.T) *image {
 // tells them how, as docker-compose.yml does.
 func server(t *testing.T) (*localpg.Server, []string) {
 	t.Helper()
-	s, err := localpg.Start(t.Context(), localpg.Options{TCP: true})
+	s, err := localpg.Start(t.Context(), localpg.Options{TCP: true, HBA: []string{"host all all all scram-sha-256"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +71,8 @@ func server(t *testing.T) (*localpg.Server, []string) {
 			t.Error(err)
 		}
 	})
-	return s, []string{"PGHOST=127.0.0.1", fmt.Sprintf("PGPORT=%d", s.Port()), "PGUSER=postgres", "PGDATABASE=postgres"}
+	psql(t, s, nil, "--dbname="+s.ConnInfo(), "--command=ALTER ROLE postgres PASSWORD 'of the image'")
+	return s, []string{"PGPASSWORD=of the image", "PGHOST=127.0.0.1", fmt.Sprintf("PGPORT=%d", s.Port()), "PGUSER=postgres", "PGDATABASE=postgres"}
 }
 
 const (
@@ -130,24 +132,21 @@ func TestAHostIsTheFirstProcessOfItsContainer(t *testing.T) {
 	im := runnableImage(t)
 	pg, env := server(t)
 	volume := im.newVolume(t)
-	c := im.run(t, volume, env, append(slices.Clone(im.command), composeSettings(t)...)...)
+	port := freePort(t) // the machine's: a container of this test has no network of its own
+	c := im.run(t, volume, env, append(append(slices.Clone(im.command), composeSettings(t)...), fmt.Sprintf("--set=port=%d", port))...)
 	c.waitLog(ready)
 	if out, code := c.exec(im.health...); code != 0 || !strings.HasPrefix(out, "pgexthost: server is running (PID: 1)\n") {
 		t.Errorf("health check: exit code %d, %s", code, out)
 	}
-	// What docker-compose.yml does next: another container, then the client.
-	extension := func(want string) {
-		t.Helper()
-		e := im.run(t, volume, env, "extension", "install", "pgexthost", "--if-not-exists", "--dbname=postgres")
-		if code := e.exitCode(); code != 0 || !strings.Contains(e.logged(), want) {
-			t.Errorf("extension install: exit code %d, %s", code, e.logged())
-		}
-	}
-	extension("installed extension")
+	c.waitLog("LOG:  gateway listening on address")
 	for range 2 {
-		runClient(t, pg, env)
+		runClient(t, pg, append(slices.Clone(env), fmt.Sprintf("PGPORT=%d", port)))
 	}
-	extension("already exists, skipping")
+	// Another container does the same with the volume and the server.
+	e := im.run(t, volume, env, "extension", "install", "pgexthost", "--if-not-exists", "--dbname=postgres")
+	if code := e.exitCode(); code != 0 || !strings.Contains(e.logged(), "already exists, skipping") {
+		t.Errorf("extension install: exit code %d, %s", code, e.logged())
+	}
 
 	c.signal(im.stopSignal)
 	if code := c.exitCode(); code != 0 {
@@ -164,24 +163,41 @@ func TestAHostIsTheFirstProcessOfItsContainer(t *testing.T) {
 // runClient is the client of docker-compose.yml.
 func runClient(t *testing.T, pg *localpg.Server, env []string) {
 	t.Helper()
-	psql := pg.Binaries().Program("psql")
-	if psql == "" {
-		var err error
-		if psql, err = exec.LookPath("psql"); err != nil {
-			t.Skip("the client needs psql: ", err)
-		}
-	}
-	cmd := exec.Command(psql, "--no-psqlrc", "--file=client.sql")
-	cmd.Env = env
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("the client has failed: %v\n%s", err, out)
-	}
+	out := psql(t, pg, env, "--no-psqlrc", "--file=client.sql")
 	for _, schema := range []string{"schema1", "schema2", "schema3"} {
-		if !strings.Contains(string(out), "the total of "+schema+".counted has followed") {
+		if !strings.Contains(out, "the total of "+schema+".counted has followed") {
 			t.Errorf("the client says nothing of %s:\n%s", schema, out)
 		}
 	}
+}
+
+// psql runs the server's psql, or another.
+func psql(t *testing.T, pg *localpg.Server, env []string, args ...string) string {
+	t.Helper()
+	program := pg.Binaries().Program("psql")
+	if program == "" {
+		var err error
+		if program, err = exec.LookPath("psql"); err != nil {
+			t.Skip("the client needs psql: ", err)
+		}
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Env = env
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("psql has failed: %v\n%s", err, out)
+	}
+	return string(out)
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 // composeSettings are the settings of the host in docker-compose.yml.
