@@ -70,6 +70,7 @@ type waitEvent struct {
 // ownWaitEvents are those of the host itself.
 var ownWaitEvents = []waitEvent{
 	{"Activity", "ControlServerMain", "Waiting in main loop of control server process."},
+	{"Activity", "GatewayMain", "Waiting in main loop of gateway process."},
 	{"Activity", "RequestLauncherMain", "Waiting in main loop of request launcher process."},
 	{"Activity", "ServerMonitorMain", "Waiting in main loop of server monitor process."},
 	{"Client", "WaitForNotification", "Waiting for a notification of the server."},
