@@ -25,7 +25,7 @@ const goVersion = "1.26.0"
 // go.mod the go command has nothing to look for.
 var (
 	direct   = []string{"github.com/jackc/pgx/v5", handshake.Module}
-	indirect = []string{"github.com/jackc/pgpassfile", "github.com/jackc/pgservicefile", "golang.org/x/sys", "golang.org/x/text"}
+	indirect = []string{"github.com/coreos/go-systemd/v22", "github.com/jackc/pgpassfile", "github.com/jackc/pgservicefile", "golang.org/x/sys", "golang.org/x/text"}
 )
 
 // requirement is a line of go.mod.
