@@ -121,7 +121,7 @@ func (s *session) refresh(up *pump) {
 		}
 	}
 	if len(calls) > 0 {
-		s.inject(up, "SELECT "+strings.Join(calls, ", "))
+		s.ask(up, "SELECT "+strings.Join(calls, ", "))
 	}
 }
 

@@ -77,13 +77,19 @@ func (s *session) parameter(name string) string {
 // fail ends the statement that waits for a call, which nobody can answer, with an
 // error of ours: the server cancels it, and the client is told why.
 func (s *session) fail(reason *elog.ErrorData) {
-	if !s.traffic.waits() {
-		return
-	}
 	s.mu.Lock()
-	s.reason = reason
-	s.mu.Unlock()
-	go s.cancelStatement(cancelTime)
+	defer s.mu.Unlock()
+	if s.traffic.waits() {
+		s.reason = reason
+		s.failing.Go(func() { s.cancelStatement(cancelTime) })
+	}
+}
+
+// settle sees to it that a failure ends with the statement, which may have caught
+// it: neither its cancel request nor its reason is for the next one.
+func (s *session) settle() {
+	s.takeFailure()
+	s.failing.Wait()
 }
 
 // takeFailure returns the reason that fail was given for the statement that ends.
@@ -138,13 +144,14 @@ func (g *gateway) cancel(ctx context.Context, key cancelKey) {
 	_, _ = server.Read(make([]byte, 1)) // it hangs up once it has sent the signal
 }
 
-// dial connects to the server.
-func (g *gateway) dial(ctx context.Context) (*connect.Raw, error) {
+// dial connects to the server. It returns the host's user there as well.
+func (g *gateway) dial(ctx context.Context) (server *connect.Raw, login string, err error) {
 	config, err := connect.ParseConninfo(g.worker.ServerConninfo())
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return config.Dial(ctx)
+	server, err = config.Dial(ctx)
+	return server, config.User(), err
 }
 
 // dialAt connects to the same host of several.

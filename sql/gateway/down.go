@@ -12,7 +12,7 @@ import (
 
 var (
 	wantedOfServer    = types("NEZSCGW1K")
-	wantedOfInjection = types("NEZSCGW1DTI")
+	wantedOfInjection = types("NEZSCGW123DTI")
 )
 
 // SQLSTATEs of messages from functions of schema pgexthost, and from statements
@@ -58,6 +58,7 @@ func (d *downward) examine(p *pump, message []byte) (passOn bool, err error) {
 		if s.traffic.answer(status) {
 			s.over()
 		}
+		s.settle()
 	case 'C':
 		return d.complete(p, message)
 	case 'N':

@@ -1,6 +1,11 @@
 package gateway
 
-import "github.com/pgexthost/pgexthost/plugins/elog"
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
 
 // injection is a query of our own between two of the client's, who gets none of
 // the answers.
@@ -10,10 +15,48 @@ type injection struct {
 	done chan struct{}
 }
 
-// inject runs sql in the server's session. The up goroutine calls it while the
-// server has nothing to do. It returns false if there was an error, which the
-// client does not see either.
-func (s *session) inject(up *pump, sql string) (rows [][]byte, ok bool) {
+// ask runs a query of our own in the server's session. It returns false if there
+// was an error. That costs the client no transaction: its statement is the one to end
+// with a timeout, or with the cancel request that was meant for it.
+func (s *session) ask(up *pump, sql string, args ...string) (rows [][]byte, ok bool) {
+	question := extended(sql, args...)
+	if s.traffic.idle() {
+		return s.inject(up, question)
+	}
+	if rows, ok = s.inject(up, slices.Concat(extended("SAVEPOINT "+injected), question, extended("RELEASE SAVEPOINT "+injected))); !ok {
+		s.inject(up, slices.Concat(extended("ROLLBACK TO SAVEPOINT "+injected), extended("RELEASE SAVEPOINT "+injected)))
+	}
+	return rows, ok
+}
+
+// injected names what our queries need for themselves.
+const injected = `"pgexthost.gateway"`
+
+// extended is the messages, up to the Sync, that run a statement. With names of its
+// own it leaves alone what the client has prepared, or bound, without a name.
+func extended(sql string, args ...string) (messages []byte) {
+	const name = injected + "\x00"
+	bind := append([]byte(name+name), 0, 0, 0, byte(len(args)))
+	for _, arg := range args {
+		bind = binary.BigEndian.AppendUint32(bind, uint32(len(arg)))
+		bind = append(bind, arg...)
+	}
+	for _, m := range []struct {
+		kind byte
+		body string
+	}{
+		{'C', "S" + name}, {'P', name + sql + "\x00\x00\x00"}, {'B', string(bind) + "\x00\x00"}, {'E', name + "\x00\x00\x00\x00"},
+		{'C', "P" + name}, {'C', "S" + name},
+	} {
+		messages = append(messages, finishMessage(append([]byte{m.kind, 0, 0, 0, 0}, m.body...))...)
+	}
+	return messages
+}
+
+// inject sends messages, and a Sync. The up goroutine calls it while the server has
+// nothing to do. It returns false if there was an error, which the client does not
+// see either.
+func (s *session) inject(up *pump, messages []byte) (rows [][]byte, ok bool) {
 	if err := up.flush(); err != nil {
 		return nil, false
 	}
@@ -22,7 +65,7 @@ func (s *session) inject(up *pump, sql string) (rows [][]byte, ok bool) {
 	s.traffic.injected = i
 	s.traffic.mu.Unlock()
 	s.down.wanted.Store(&wantedOfInjection)
-	if _, err := s.server.Write(queryMessage(sql)); err != nil {
+	if _, err := s.server.Write(append(messages, 'S', 0, 0, 0, 4)); err != nil {
 		return nil, false
 	}
 	select {

@@ -111,9 +111,3 @@ func finishMessage(message []byte) []byte {
 	binary.BigEndian.PutUint32(message[1:], uint32(len(message)-1))
 	return message
 }
-
-// queryMessage is a Query.
-func queryMessage(sql string) []byte {
-	message := append([]byte{'Q', 0, 0, 0, 0}, sql...)
-	return finishMessage(append(message, 0))
-}

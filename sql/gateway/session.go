@@ -26,6 +26,7 @@ type session struct {
 	client net.Conn
 	sink   *sink // below client
 	server *connect.Raw
+	login  string // the host's user, whose session it would be without the client's word
 	key    cancelKey
 
 	traffic traffic
@@ -36,6 +37,7 @@ type session struct {
 	mu         sync.Mutex
 	parameters map[string]string // what the server reports: encodings and the like
 	reason     *elog.ErrorData   // why the statement in progress was cancelled, if we did that
+	failing    sync.WaitGroup    // holds the cancel requests for that
 
 	// The up goroutine's: which settings the server's session has been told of.
 	seen *announced
@@ -139,12 +141,12 @@ func hangUp(client net.Conn, below *sink) {
 func (s *session) run(ctx context.Context, limit time.Time) error {
 	s.announce()
 	dialCtx, cancel := context.WithDeadline(ctx, limit)
-	server, err := s.gateway.dial(dialCtx)
+	server, login, err := s.gateway.dial(dialCtx)
 	cancel()
 	if err != nil {
 		return err
 	}
-	s.server = server
+	s.server, s.login = server, login
 	defer server.Close()
 	_ = server.SetDeadline(limit)
 	defer context.AfterFunc(ctx, func() { _ = server.SetReadDeadline(longAgo) })()

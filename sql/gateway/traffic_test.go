@@ -204,3 +204,17 @@ func TestWhatIsAheadIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// A function may catch that its statement was cancelled.
+func TestAFailedCallThatIsCaughtIsForgottenWithItsStatement(t *testing.T) {
+	w := newWire(t).client("Q")
+	w.session.traffic.call(true)
+	w.session.fail(adminShutdown())
+	if w.server("CZ"); w.session.takeFailure() != nil {
+		t.Error("the next statement that is cancelled is told why this one was")
+	}
+	w.client("Q")
+	if w.session.fail(adminShutdown()); w.session.takeFailure() != nil {
+		t.Error("a statement without a call fails")
+	}
+}

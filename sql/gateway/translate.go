@@ -19,6 +19,7 @@ func (s *session) translate(up *pump, text []byte, simple bool) (string, func(in
 	sql := string(text)
 	statements := scanner.Scan(sql, options)
 	var edits []scanner.Edit
+	var references []scanner.Reference
 	for _, one := range statements {
 		if one.Command != nil {
 			if other, ok := s.command(one.Command, simple && len(statements) > 1); ok {
@@ -26,8 +27,9 @@ func (s *session) translate(up *pump, text []byte, simple bool) (string, func(in
 			}
 			continue
 		}
-		edits = append(edits, s.redirect(up, one.References)...)
+		references = append(references, one.References...)
 	}
+	edits = append(edits, s.redirect(up, references, len(statements) == 1)...)
 	if len(edits) == 0 {
 		return "", nil
 	}
@@ -37,8 +39,8 @@ func (s *session) translate(up *pump, text []byte, simple bool) (string, func(in
 
 // redirect gives names of the server's views and functions to those of schema
 // pgexthost that know the workers, too, where there are such.
-func (s *session) redirect(up *pump, references []scanner.Reference) (edits []scanner.Edit) {
-	if len(references) == 0 || !s.gateway.settings().compat || !s.canRedirect(up) {
+func (s *session) redirect(up *pump, references []scanner.Reference, alone bool) (edits []scanner.Edit) {
+	if len(references) == 0 || !s.gateway.settings().compat || !s.canRedirect(up, alone) {
 		return nil
 	}
 	for _, r := range references {
@@ -47,19 +49,26 @@ func (s *session) redirect(up *pump, references []scanner.Reference) (edits []sc
 	return edits
 }
 
-// redirectable asks whether the session's user may use what names are redirected
-// to. The catalogs themselves are asked, since to_regclass() is an error where the
-// schema may not be used.
-const redirectable = `SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-WHERE n.nspname OPERATOR(pg_catalog.=) 'pgexthost' AND c.relname OPERATOR(pg_catalog.=) 'pg_stat_activity' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')`
+// redirectable asks whether there is something to redirect names to, and whether the
+// session's user may use it, and should: what its owner has written there gets the
+// rights of that user. Who owns some database could make such a schema. So it has to
+// be that of a role with the rights of the host's user ($1), as for calls; and that of
+// a superuser, if the user is one. The catalogs themselves are asked, since
+// to_regclass() is an error where the schema may not be used.
+const redirectable = `SELECT 1 FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+JOIN pg_catalog.pg_roles o ON o.oid OPERATOR(pg_catalog.=) n.nspowner
+JOIN pg_catalog.pg_roles h ON h.rolname OPERATOR(pg_catalog.=) $1
+WHERE n.nspname OPERATOR(pg_catalog.=) 'pgexthost' AND c.relname OPERATOR(pg_catalog.=) 'pg_stat_activity' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+AND (o.rolsuper OR pg_catalog.pg_has_role(o.oid, h.oid, 'MEMBER') AND NOT pg_catalog.current_setting('is_superuser')::pg_catalog.bool)`
 
-// canRedirect asks the server whether the schema is there; within a pipeline or a
-// failed transaction what it has said last holds.
-func (s *session) canRedirect(up *pump) bool {
-	if s.traffic.receptive() {
-		if rows, ok := s.inject(up, redirectable); ok {
-			s.redirects = len(rows) > 0
-		}
+// canRedirect asks the server that. Within a pipeline or a failed transaction what
+// it has said last holds; so it does for several statements within a transaction, of
+// which the first may be one that has to come before any query (SET TRANSACTION).
+func (s *session) canRedirect(up *pump, alone bool) bool {
+	if s.traffic.receptive() && (alone || s.traffic.idle()) {
+		rows, ok := s.ask(up, redirectable, s.login)
+		s.redirects = ok && len(rows) > 0
 	}
 	return s.redirects
 }

@@ -1,0 +1,110 @@
+package gateway
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgproto3/v2"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+// trap is a schema pgexthost whose view tells that it was used. Whoever owns it could
+// do there what the client may do.
+const trap = `CREATE SCHEMA pgexthost AUTHORIZATION trusted; CREATE VIEW pgexthost.pg_stat_activity AS SELECT 'redirected'::text AS usename;
+	ALTER VIEW pgexthost.pg_stat_activity OWNER TO trusted; GRANT USAGE ON SCHEMA pgexthost TO PUBLIC; GRANT SELECT ON pgexthost.pg_stat_activity TO PUBLIC`
+
+// trapped is a database with a trap. It returns how to connect there.
+func trapped(t *testing.T, name string) (at func(conninfo string) string) {
+	t.Helper()
+	d := direct(t)
+	_, err := d.Exec(testContext(t), "CREATE DATABASE "+name)
+	check(t, err)
+	t.Cleanup(func() { _, _ = d.Exec(context.Background(), "DROP DATABASE "+name+" WITH (FORCE)") })
+	at = func(conninfo string) string { return strings.Replace(conninfo, "dbname=postgres", "dbname="+name, 1) }
+	_, err = open(t, at(sharedServer(t).ConnInfo())).Exec(testContext(t), trap)
+	check(t, err)
+	return at
+}
+
+// wasRedirected reports whether a client's pg_stat_activity is that of the schema.
+func wasRedirected(t *testing.T, conn *pgx.Conn) bool {
+	t.Helper()
+	return one(t, conn, "SELECT ((SELECT coalesce(min(usename::text), '') FROM pg_stat_activity) = 'redirected')::text") == "true"
+}
+
+func TestNamesLeadToASchemaOnlyOfWhomTheHostCanTrust(t *testing.T) {
+	at := trapped(t, "trap_owner")
+	b := shared(t)
+	for _, user := range []string{"postgres", "trusted"} {
+		if wasRedirected(t, open(t, at(b.unix(user)))) {
+			t.Errorf("the schema of another role's gets the rights of %s", user)
+		}
+	}
+	lesser := newBed(t, strings.Replace(sharedServer(t).ConnInfo(), "user=postgres", "user=trusted", 1))
+	if !wasRedirected(t, open(t, at(lesser.unix("trusted")))) || !wasRedirected(t, open(t, at(lesser.unix("plain")))) {
+		t.Error("the schema of the host's user is not used")
+	}
+	if wasRedirected(t, open(t, at(lesser.unix("postgres")))) {
+		t.Error("the schema of a lesser role gets the rights of a superuser")
+	}
+	_, err := open(t, at(sharedServer(t).ConnInfo())).Exec(testContext(t), "ALTER SCHEMA pgexthost OWNER TO postgres")
+	check(t, err)
+	if !wasRedirected(t, open(t, at(b.unix("postgres")))) || !wasRedirected(t, open(t, at(lesser.unix("postgres")))) {
+		t.Error("the schema of a superuser is not used")
+	}
+}
+
+// What is asked between the client's statements is not to be noticed.
+func TestAskingTakesNothingFromTheClient(t *testing.T) {
+	at := trapped(t, "trap_ask")
+	_, err := open(t, at(sharedServer(t).ConnInfo())).Exec(testContext(t), "ALTER SCHEMA pgexthost OWNER TO postgres")
+	check(t, err)
+	p := shared(t).dialUnix(t)
+	p.startup("trusted", "database", "trap_ask")
+	until[*pgproto3.ReadyForQuery](p)
+	hears := func(want string, messages ...[]byte) {
+		t.Helper()
+		p.raw(slicesOf(messages...))
+		if want != "" {
+			if row := until[*pgproto3.DataRow](p); string(row.Values[0]) != want {
+				t.Errorf("got %s, want %s", row.Values[0], want)
+			}
+		}
+		until[*pgproto3.ReadyForQuery](p)
+	}
+	const named = "\x00SELECT usename FROM pg_stat_activity\x00\x00\x00"
+	bound, executed, sync := msg('B', "\x00\x00\x00\x00\x00\x00\x00\x00"), msg('E', "\x00\x00\x00\x00\x01"), msg('S', "")
+	hears("", msg('P', "\x00SELECT 'prepared'\x00\x00\x00"), sync)
+	hears("", msg('P', "one"+named), sync)
+	hears("prepared", bound, executed, sync)
+
+	hears("", msg('Q', "BEGIN\x00"))
+	hears("1", msg('P', "\x00SELECT generate_series(1, 2)\x00\x00\x00"), bound, executed, sync)
+	hears("", msg('P', "two"+named), sync)
+	hears("2", executed, sync)
+	hears("", msg('Q', "COMMIT; BEGIN\x00"))
+	hears("redirected", msg('Q', "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SELECT usename FROM pg_stat_activity\x00"))
+}
+
+// A time-out that hits what is asked hits the client's statement next, and not its
+// transaction.
+func TestATimeoutWhileAskingIsTheStatementsOwn(t *testing.T) {
+	at := trapped(t, "trap_timeout")
+	conn, other := open(t, at(shared(t).unix("postgres"))), open(t, at(sharedServer(t).ConnInfo()))
+	check(t, execute(t, other, "BEGIN; LOCK TABLE pg_namespace"))
+	check(t, execute(t, conn, "BEGIN; SAVEPOINT s; SET LOCAL statement_timeout = 100"))
+	expectState(t, execute(t, conn, "SELECT usename FROM pg_stat_activity"), elog.QueryCanceled)
+	check(t, execute(t, other, "ROLLBACK"))
+	check(t, execute(t, conn, "ROLLBACK TO s"))
+	check(t, execute(t, conn, "SELECT usename FROM pg_stat_activity"))
+}
+
+// execute runs statements as a text.
+func execute(t *testing.T, conn *pgx.Conn, sql string) error {
+	t.Helper()
+	_, err := conn.PgConn().Exec(testContext(t), sql).ReadAll()
+	return err
+}
