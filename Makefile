@@ -40,6 +40,7 @@ torture: build ## Garbage in shared memory, random scripts against the model, an
 	PGEXTHOST_TEST_REQUEST_ROUNDS=$(or $(KILLS),1000) $(GO) test -count=1 -timeout 1h -v -run TestEachRequestRunsOnce ./integration
 	PGEXTHOST_TEST_REQUEST_KILLS=$(or $(KILLS),500) $(GO) test -count=1 -timeout 2h -v -run 'TestAKillAtAnyStep|TestKillsAtRandomSteps' ./integration
 	PGEXTHOST_TEST_CALLS=$(or $(ROUNDS),10000) $(GO) test -count=1 -timeout 1h -v -run TestRandomCalls ./sql/call
+	PGEXTHOST_TEST_GATEWAY_CALLS=$(or $(ROUNDS),10000) $(GO) test -count=1 -timeout 1h -v -run TestRandomCallsThrough ./integration
 	PGEXTHOST_TEST_RANDOM_KILLS=$(or $(KILLS),1000) $(GO) test -count=1 -timeout 1h -v -run TestKillsAtRandomPoints ./integration
 
 race: build postgres ## Run all tests under the race detector (needs gcc)

@@ -270,11 +270,16 @@ func TestAReplicationConnectionPassesThrough(t *testing.T) {
 	p.startup("postgres", "replication", "database")
 	until[*pgproto3.ReadyForQuery](p)
 	p.send(&pgproto3.Query{String: "IDENTIFY_SYSTEM"})
-	if row := until[*pgproto3.DataRow](p); len(row.Values) != 4 {
-		t.Errorf("got %q", row.Values)
+	row := until[*pgproto3.DataRow](p)
+	if len(row.Values) != 4 {
+		t.Fatalf("got %q", row.Values)
 	}
+	var high, low uint32
+	_, err := fmt.Sscanf(string(row.Values[2]), "%X/%X", &high, &low)
+	check(t, err)
 	until[*pgproto3.ReadyForQuery](p)
-	p.send(&pgproto3.Query{String: "START_REPLICATION PHYSICAL 0/1000000 TIMELINE 1"})
+	segment := (low - 1) &^ (16<<20 - 1) // older ones may have been removed
+	p.send(&pgproto3.Query{String: fmt.Sprintf("START_REPLICATION PHYSICAL %X/%X TIMELINE 1", high, segment)})
 	until[*pgproto3.CopyBothResponse](p)
 	until[*pgproto3.CopyData](p)
 	p.send(&pgproto3.CopyDone{})
