@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -241,9 +242,14 @@ func (c *caller) newCall() string {
 	return fmt.Sprintf("pgexthost.launch_now('faults', 'wait', name => '%s', start_time => 'postmaster')", c.name())
 }
 
-// verify expects a worker to be that process, which it ends.
+// verify expects a worker to be that process, which it ends. A process that has just
+// been started may not have its title yet.
 func (c *caller) verify(pid int, name string) error {
-	if title := processTitle(pid); !strings.Contains(title, name) {
+	title := processTitle(pid)
+	for until := time.Now().Add(limit); title == "" && !isGone(pid) && time.Now().Before(until); title = processTitle(pid) {
+		runtime.Gosched()
+	}
+	if !strings.Contains(title, name) {
 		return fmt.Errorf("process %d is %q, and not the worker %q", pid, title, name)
 	}
 	return unix.Kill(pid, unix.SIGTERM)

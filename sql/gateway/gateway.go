@@ -115,9 +115,9 @@ func (g *gateway) read() (*guc.Store, error) {
 
 func (g *gateway) settings() *inForce { return g.inForce.Load() }
 
-// configure puts the settings in force. With a certificate that can't be used it
-// leaves all as it is, or, at the start, is an error. Mirrors what a reload does
-// with ssl_cert_file.
+// configure puts the settings in force. A certificate that can't be used is an error,
+// and leaves the former one in force, if there is one. Mirrors what a reload does with
+// ssl_cert_file.
 func (g *gateway) configure() error {
 	read, err := g.read()
 	if err != nil {
@@ -126,6 +126,10 @@ func (g *gateway) configure() error {
 	next := &inForce{authenticationTimeout: read.Duration(settings.AuthenticationTimeout), compat: read.Bool(settings.GatewayCompat)}
 	if read.Bool(settings.SSL) {
 		config, err := serverTLS(read.String(settings.SSLCertFile), read.String(settings.SSLKeyFile))
+		if before := g.inForce.Load(); err != nil && before != nil {
+			next.tls = before.tls
+			g.inForce.Store(next)
+		}
 		if err != nil {
 			return err
 		}

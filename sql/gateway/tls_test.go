@@ -348,6 +348,31 @@ func TestPsqlGetsIn(t *testing.T) {
 	}
 }
 
+// A reload with a certificate that can't be used changes everything else.
+func TestAReloadWithABadCertificateKeepsTheFormerOne(t *testing.T) {
+	overrides, root := withTLS(t)
+	b := shared(t, overrides...)
+	check(t, b.process.store.Override("gateway_compat", "off"))
+	bad := filepath.Dir(root) + "/bad"
+	check(t, os.WriteFile(bad, []byte("nonsense"), 0o600))
+	check(t, b.process.store.Override("ssl_cert_file", bad))
+	if err := b.gateway.configure(); err == nil || !strings.HasPrefix(err.Error(), "could not load server certificate") {
+		t.Errorf("got %v", err)
+	}
+	if b.gateway.settings().compat {
+		t.Error("gateway_compat is as it was")
+	}
+	if got := one(t, open(t, b.tls("plain", root)), "SELECT 'former'"); got != "former" {
+		t.Error(got)
+	}
+	certify(t, filepath.Dir(root))
+	check(t, b.process.store.Override("ssl_cert_file", root))
+	check(t, b.gateway.configure())
+	if got := one(t, open(t, b.tls("plain", root)), "SELECT 'next'"); got != "next" {
+		t.Error(got)
+	}
+}
+
 // A certificate that cannot be used is an error at the start, and changes nothing
 // when the settings are read again.
 func TestACertificateThatCannotBeUsedLeavesTheFormerInForce(t *testing.T) {
