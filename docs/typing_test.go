@@ -119,7 +119,7 @@ func (r *reader) command(ctx context.Context, script string) *exec.Cmd {
 }
 
 // looks matches commands that look at what comes to pass by itself.
-var looks = regexp.MustCompile(`^(grep|psql [a-z]+ -c "(SELECT|TABLE)|(bin/)?pgexthost why|SELECT [*p]|INSERT) ?`)
+var looks = regexp.MustCompile(`^(grep|curl|psql [a-z]+ -c "(SELECT|TABLE)|(bin/)?pgexthost why|SELECT [*p]|INSERT) ?`)
 
 // follow types one command, and expects what the document says. A command that
 // looks at what comes to pass by itself is typed again until that has.
@@ -215,7 +215,7 @@ func (r *reader) converse(ctx context.Context, t *testing.T, s step) {
 			if _, err := fmt.Fprintf(keyboard, "%s\n\\echo %s", r.inTruth(statement.command), end); err != nil {
 				return out.String(), err
 			}
-			out.await(ctx, func(printed string) bool { return strings.HasSuffix(printed, end) })
+			out.await(ctx, func(printed string) bool { return strings.HasSuffix(printed[before:], end) })
 			printed := strings.TrimSuffix(out.String()[before:], end)
 			if strings.Contains(printed, "ERROR:") || ctx.Err() != nil {
 				return printed, errors.New("psql has not done it")
@@ -239,8 +239,9 @@ func (r *reader) inTruth(command string) string {
 }
 
 // missingIn returns the first line of what a step shall print that is not among
-// what it has printed, in this order. See patternOf for what may differ.
+// what it has printed, in this order. The reader's home is /home/me there. See patternOf for what may differ.
 func (r *reader) missingIn(s step, printed string) string {
+	printed = strings.ReplaceAll(printed, r.home, "/home/me")
 	for _, line := range s.output {
 		at := patternOf(line).FindStringSubmatchIndex(printed)
 		if at == nil {
