@@ -75,11 +75,7 @@ func newAuthor(t *testing.T) *reader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	build := exec.Command("go", "build", "-o", filepath.Join(r.home, "bin", "pgexthost"), "../cmd/pgexthost")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	buildPrograms(t, r.home)
 	if err := os.Symlink(checkout, filepath.Join(r.home, "pgexthost")); err != nil {
 		t.Fatal(err)
 	}
@@ -88,6 +84,19 @@ func newAuthor(t *testing.T) *reader {
 		_ = r.command(context.Background(), "cd "+r.home+"/hello && pgexthost stop -D dev -m immediate").Run()
 	})
 	return r
+}
+
+// buildPrograms puts pgexthost and worker_spi where make build puts them, below a
+// directory.
+func buildPrograms(t *testing.T, prefix string) {
+	t.Helper()
+	for to, what := range map[string]string{"bin/pgexthost": "../cmd/pgexthost", "lib/pgexthost/worker_spi": "../cmd/worker_spi"} {
+		build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(prefix, to), what)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
 }
 
 // compare compares what the tutorial shows of the code with what there is.
