@@ -3,7 +3,6 @@ package docs
 
 import (
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -171,39 +170,4 @@ func TestMessagesStandInTheCodeWordForWordWithTheirSQLSTATEs(t *testing.T) {
 	if messages < 20 {
 		t.Errorf("%d messages were found, where there are at least 20", messages)
 	}
-}
-
-var (
-	link    = regexp.MustCompile(`\]\(([^)]+)\)`)
-	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
-)
-
-func TestLinksOfTheGuideLeadSomewhere(t *testing.T) {
-	for _, m := range link.FindAllStringSubmatch(readGuide(t), -1) {
-		file, anchor, _ := strings.Cut(m[1], "#")
-		if file == "" {
-			file = guide
-		}
-		text, err := os.ReadFile(filepath.FromSlash(file))
-		if err != nil {
-			t.Errorf("%s: %v", m[1], err)
-			continue
-		}
-		if anchor != "" && !slices.ContainsFunc(heading.FindAllStringSubmatch(string(text), -1), func(h []string) bool { return anchorOf(h[1]) == anchor }) {
-			t.Errorf("%s has no heading for #%s", file, anchor)
-		}
-	}
-}
-
-// anchorOf is what GitHub makes of a heading.
-func anchorOf(title string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == ' ':
-			return '-'
-		case strings.ContainsRune(".,:'()`", r):
-			return -1
-		}
-		return r
-	}, strings.ToLower(title))
 }
