@@ -145,6 +145,7 @@ func (h *host) setUp() error {
 	h.machine = postmaster.New(postmaster.Config{
 		Slots: coreSlots{h}, Static: static, Registrars: registrars,
 		Auxiliary:   plugins.Auxiliaries(),
+		Sessions:    func(gateway int) int { return h.segment.Sessions(gateway) },
 		Personality: h.personality(),
 	})
 	return h.leaveTraces()

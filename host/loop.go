@@ -57,6 +57,7 @@ func (h *host) loop() int {
 
 func (h *host) shutDown(mode postmaster.ShutdownMode) {
 	failpoint.Here(failpoint.ShutdownAsked)
+	h.segment.RefuseSessions()
 	h.step(postmaster.ShutdownRequested{Mode: mode})
 }
 
@@ -142,6 +143,9 @@ func (h *host) checkSignals() {
 		changed := h.slots.TakeChanges()
 		failpoint.Here(failpoint.ChangesTaken)
 		h.step(postmaster.SlotsChanged{Slots: changed})
+	}
+	if h.segment.TakePostmasterSignal(shmem.PMSignalSessionsEnded) {
+		h.step(postmaster.SessionsEnded{})
 	}
 	if h.segment.TakePostmasterSignal(shmem.PMSignalLibraryReload) {
 		h.takeReload()

@@ -172,6 +172,8 @@ func (s *serviceManager) close() {
 // describeCensus words the line that "systemctl status" shows.
 func describeCensus(c postmaster.Census) string {
 	switch {
+	case c.Sessions > 0:
+		return fmt.Sprintf("Stopping (%s shutdown), waiting for %s of the gateway", c.Stopping, count(c.Sessions, "session", "sessions"))
 	case c.Stopping != postmaster.NoShutdown:
 		return fmt.Sprintf("Stopping (%s shutdown), waiting for %s", c.Stopping, count(c.Waiting, "process", "processes"))
 	case c.Crashed:

@@ -134,8 +134,11 @@ func TestTheStatusIsWordedForAPerson(t *testing.T) {
 		"Server accepts read-only connections, 1 of 2 workers running":  {Server: shmem.ServerStandby, Registered: 2, Running: 1},
 		"Server accepts read-write connections, 2 of 2 workers running": {Server: shmem.ServerReadWrite, Registered: 2, Running: 2},
 		"A worker has crashed, waiting for 1 process to end":            {Crashed: true, Waiting: 1, Registered: 2},
-		"Stopping (smart shutdown), waiting for 2 processes":            {Stopping: postmaster.SmartShutdown, Waiting: 2, Registered: 2},
-		"Stopping (immediate shutdown), waiting for 1 process":          {Stopping: postmaster.ImmediateShutdown, Waiting: 1, Crashed: true},
+		"Stopping (smart shutdown), waiting for 1 session of the gateway": {
+			Stopping: postmaster.SmartShutdown, Sessions: 1, Waiting: 2, Registered: 2,
+		},
+		"Stopping (smart shutdown), waiting for 2 processes":   {Stopping: postmaster.SmartShutdown, Waiting: 2, Registered: 2},
+		"Stopping (immediate shutdown), waiting for 1 process": {Stopping: postmaster.ImmediateShutdown, Waiting: 1, Crashed: true},
 	} {
 		if got := describeCensus(c); got != want {
 			t.Errorf("got %q, want %q", got, want)

@@ -147,6 +147,14 @@ func (w *Worker) SetServerState(state shmem.ServerState, started time.Time) {
 // the server monitor calls it.
 func (w *Worker) SetServerNews(text string) { w.segment.SetServerNews(text) }
 
+// SetSessions publishes how many SQL sessions clients have. Only the gateway calls
+// it, from one goroutine at a time: a smart shutdown waits for them.
+func (w *Worker) SetSessions(n int) { w.segment.SetSessions(w.alarm, os.Getpid(), n) }
+
+// RefusesSessions reports whether the host is stopping and wants no new sessions
+// of clients. It may be called by any goroutine.
+func (w *Worker) RefusesSessions() bool { return w.segment.RefusesSessions() }
+
 // ErrPostmasterDied is the cause of the end of a worker's context when the
 // host is gone.
 var ErrPostmasterDied = elog.New(elog.Fatal, elog.AdminShutdown, "terminating background worker because the postmaster died")

@@ -58,6 +58,8 @@ type header struct {
 	buried            atomic.Uint32                  // how many tombs were ever used
 	serverNews        news                           // why the server can't be used
 	changes           [changeBits / 64]atomic.Uint64 // hints at slots that have changed: see changes.go
+	sessions          atomic.Uint64                  // of clients: the gateway's pid, and how many: see sessions.go
+	refusal           atomic.Uint64                  // new sessions are refused
 	reload            reloadBox                      // the library to be loaded again: see reload.go
 }
 

@@ -24,6 +24,7 @@ const (
 	PMSignalServerState                            // the monitor has news of the real server
 	PMSignalLibraryReload                          // a library is to be loaded again
 	PMSignalPing                                   // somebody wants to know whether it is there
+	PMSignalSessionsEnded                          // the last client of the gateway has left
 	numPMSignals
 )
 

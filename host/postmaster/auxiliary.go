@@ -43,7 +43,7 @@ func (m *Machine) auxiliaryExited(c *child, ev Exited) {
 	m.statistics.AuxiliaryExits++
 	c.auxiliary.child = nil
 	out, level := ev.outcome(), elog.Log
-	if out == exitDone && m.shutdown != NoShutdown {
+	if out == exitDone && m.shutdown != NoShutdown && m.phase != phaseRun {
 		level = elog.Debug1
 	}
 	m.logExit(level, c.auxiliary.name+" process", c.pid, ev)

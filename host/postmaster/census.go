@@ -9,13 +9,14 @@ type Census struct {
 	Running    int // workers with a process
 	Stopping   ShutdownMode
 	Waiting    int // the children that a stop still waits for, auxiliary processes included
+	Sessions   int // of the gateway, that a smart shutdown waits for before it stops anybody
 	Crashed    bool
 }
 
 // Census counts, for a person who wants to know how the host is. It takes as
 // long as a look at each worker, and is for the goroutine that calls Step.
 func (m *Machine) Census() Census {
-	c := Census{Server: m.server.state, Registered: len(m.workers), Stopping: m.shutdown, Crashed: m.fatal}
+	c := Census{Server: m.server.state, Registered: len(m.workers), Stopping: m.shutdown, Sessions: m.sessions(), Crashed: m.fatal}
 	for _, w := range m.workers {
 		if w.child != nil && w.child.pid != 0 {
 			c.Running++

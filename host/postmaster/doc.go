@@ -43,8 +43,10 @@
 //	                            SIGQUIT to all children, SIGKILL after 5 s
 //	                            (after 5 s of SIGTERM for auxiliaries, too)
 //
-// A smart or fast stop waits for ever, as PostgreSQL's does, or sends SIGKILL
-// after worker_stop_timeout; every 10 s it says whom it waits for.
+// A smart stop leaves run when the gateway's last SQL session has ended, or the
+// gateway has. From then on a smart or fast stop waits for ever, as PostgreSQL's
+// does, or sends SIGKILL after worker_stop_timeout; every 10 s it says whom it
+// waits for.
 //
 // # Invariants
 //

@@ -81,8 +81,13 @@ func (s ExitStatus) String() string {
 	return fmt.Sprintf("exited with exit code %d", s.Code)
 }
 
-// ShutdownRequested asks the host to stop.
+// ShutdownRequested asks the host to stop. The shell has new sessions refused
+// before.
 type ShutdownRequested struct{ Mode ShutdownMode }
+
+// SessionsEnded says that the gateway's last session has gone while new ones are
+// refused: Config.Sessions is to be asked again.
+type SessionsEnded struct{}
 
 // ReloadRequested is a SIGHUP to the postmaster.
 type ReloadRequested struct{}

@@ -13,6 +13,10 @@ import (
 // server, and that the core pokes when a worker has lost it.
 const ServerMonitor = "server monitor"
 
+// Gateway is the name of the auxiliary process through which clients have SQL
+// sessions, for which a smart shutdown waits.
+const Gateway = "gateway"
+
 // ChildID is the core's own name for a child, from its [Spawn] until its
 // [Exited]. Unlike a pid it is never used again.
 type ChildID uint64
@@ -41,6 +45,10 @@ type Config struct {
 	Registrars []string
 	// Auxiliary are the names of the auxiliary processes.
 	Auxiliary []string
+	// Sessions says how many SQL sessions clients have through the gateway with that
+	// pid, as far as shared memory knows: see shmem.Segment.Sessions. Nil: there is
+	// no gateway.
+	Sessions func(gateway int) int
 	// Personality says by whose rules a registration is sane; zero is 18.
 	Personality plugins.Personality
 }
@@ -134,6 +142,7 @@ func (m *Machine) Step(now time.Time, ev Event) []Command {
 	}
 	m.now, m.out = now, nil
 	ev.apply(m)
+	m.awaitSessions() // before a gateway that is gone has a successor
 	m.advanceCrashCycle()
 	m.launchAuxiliaries()
 	m.launchWorkers()

@@ -35,7 +35,9 @@ func newDuel(t *rapid.T, slots int, static []plugins.BackgroundWorker, auxiliary
 		ids: map[*lifecycle.Process]postmaster.ChildID{}, reports: map[int]shmem.WorkerReport{},
 		model: lifecycle.New(slots, static, auxiliary...),
 	}
-	d.m = postmaster.New(postmaster.Config{Slots: d.slots, Static: static, Auxiliary: auxiliary})
+	d.m = postmaster.New(postmaster.Config{
+		Slots: d.slots, Static: static, Auxiliary: auxiliary, Sessions: func(int) int { return d.model.Sessions },
+	})
 	return d
 }
 
@@ -178,6 +180,16 @@ func (d *duel) configure(s lifecycle.Settings) {
 	d.step(postmaster.Configured{
 		WorkerStopTimeout: s.StopTimeout, CrashScope: postmaster.ParseCrashScope(s.CrashScope), RestartAfterCrash: s.RestartAfterCrash,
 	}, func() { d.model.Configure(s) })
+}
+
+// clients says how many sessions the gateway has. Only of the last one's end is
+// the machine told.
+func (d *duel) clients(n int) {
+	d.t.Helper()
+	d.model.Sessions = n
+	if n == 0 {
+		d.step(postmaster.SessionsEnded{}, func() {})
+	}
 }
 
 func (d *duel) reload()       { d.step(postmaster.ReloadRequested{}, d.model.Reload) }

@@ -197,6 +197,7 @@ func (p *player) play() {
 				p.shutdown(rapid.SampledFrom([]lifecycle.Mode{lifecycle.Smart, lifecycle.Fast, lifecycle.Immediate}).Draw(t, "mode"))
 			}
 		},
+		"clients": func(t *rapid.T) { p.clients(rapid.SampledFrom([]int{0, 1, 2, shmem.MaxSlots}).Draw(t, "sessions")) },
 		"lock file": func(t *rapid.T) {
 			if rapid.IntRange(0, 1<<16).Draw(t, "rarer")%64 == 63 {
 				p.lockFileLost()

@@ -55,6 +55,11 @@ func (c *chaos) act() {
 	case n < 17:
 		started := []time.Time{{}, serverA, serverB}[c.rnd.Intn(3)]
 		c.do(postmaster.ServerStateChanged{State: shmem.ServerState(c.rnd.Intn(5)), Started: started})
+	case n == 18:
+		for pid := range c.pids {
+			c.clients[pid+1] = max(c.rnd.Intn(5)-2, 0)
+		}
+		c.do(postmaster.SessionsEnded{})
 	case n == 17:
 		c.do(postmaster.ReloadRequested{})
 		c.do(postmaster.Configured{

@@ -36,6 +36,7 @@ type rig struct {
 	now     time.Time
 	slots   *fakeSlots
 	world   *world
+	clients map[int]int // sessions, by the gateway's pid
 	trace   []string
 	checks  int                        // of the lock file; not in trace
 	status  []string                   // of the lock file, one after the other; not in trace
@@ -59,8 +60,10 @@ func newRig(t *testing.T, static ...plugins.BackgroundWorker) *rig {
 func bareRig(t *testing.T, static []plugins.BackgroundWorker, auxiliary ...string) *rig {
 	t.Helper()
 	slots := newFakeSlots(max(8, len(static)))
-	r := &rig{t: t, now: epoch, slots: slots, world: newWorld(slots), pids: 100, byName: map[string]postmaster.ChildID{}, reports: map[int]shmem.WorkerReport{}, ready: map[string]time.Time{}}
-	r.m = postmaster.New(postmaster.Config{Slots: slots, Static: static, Auxiliary: auxiliary})
+	r := &rig{t: t, now: epoch, slots: slots, world: newWorld(slots), pids: 100, byName: map[string]postmaster.ChildID{}, reports: map[int]shmem.WorkerReport{}, clients: map[int]int{}, ready: map[string]time.Time{}}
+	r.m = postmaster.New(postmaster.Config{
+		Slots: slots, Static: static, Auxiliary: auxiliary, Sessions: func(gateway int) int { return r.clients[gateway] },
+	})
 	return r
 }
 

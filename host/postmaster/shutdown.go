@@ -57,10 +57,39 @@ func (ev ShutdownRequested) apply(m *Machine) {
 			m.logf(elog.Log, "aborting any active transactions")
 		}
 	default:
-		// Smart waits for the last SQL session to leave before it stops anything.
-		// There are no sessions yet, so it never has to.
+		if m.phase == phaseRun {
+			m.stop.reportAt = m.now.Add(reportEvery)
+		}
+		return // the end of the step looks whom it has to wait for
 	}
 	m.stopWorkers()
+}
+
+// apply does nothing by itself: each step of a smart shutdown looks at the
+// sessions.
+func (SessionsEnded) apply(*Machine) {}
+
+// awaitSessions goes on with a smart shutdown when the last SQL session has left.
+// Until then workers run and are started as ever, though no new session is let
+// in. Mirrors what PostmasterStateMachine does while connsAllowed is false.
+func (m *Machine) awaitSessions() {
+	if m.shutdown == SmartShutdown && m.sessions() == 0 {
+		m.stopWorkers()
+	}
+}
+
+// sessions returns how many SQL sessions a smart shutdown waits for. With the
+// gateway they are gone, whatever shared memory says.
+func (m *Machine) sessions() int {
+	if m.shutdown != SmartShutdown || m.phase != phaseRun || m.cfg.Sessions == nil {
+		return 0
+	}
+	for _, a := range m.auxiliaries {
+		if a.name == Gateway && a.child != nil && a.child.pid != 0 {
+			return max(m.cfg.Sessions(a.child.pid), 0)
+		}
+	}
+	return 0
 }
 
 // stopWorkers is PM_STOP_BACKENDS: from here on no worker is started or

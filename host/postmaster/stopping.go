@@ -90,11 +90,14 @@ func (c *child) description() string {
 // longestList is how many children a line about them names.
 const longestList = 20
 
-// reportWait says whom the shutdown waits for: the workers, and then the
-// auxiliary processes.
+// reportWait says whom the shutdown waits for: the sessions of the gateway, then
+// the workers, and then the auxiliary processes.
 func (m *Machine) reportWait() {
 	kind, what := isWorker, "background workers"
 	switch m.phase {
+	case phaseRun:
+		m.reportSessions()
+		return
 	case phaseWaitAuxiliaries:
 		kind, what = isAny, "auxiliary processes"
 	case phaseWaitDead:
@@ -121,4 +124,14 @@ func (m *Machine) reportWait() {
 	}
 	m.emit(Log{elog.New(elog.Log, "", "still waiting for %d %s to stop", count, what).
 		WithDetail("Still running: %s.", strings.Join(names, ", "))})
+}
+
+func (m *Machine) reportSessions() {
+	switch n := m.sessions(); n {
+	case 0: // the next step goes on
+	case 1:
+		m.logf(elog.Log, "still waiting for 1 session of the gateway to end")
+	default:
+		m.logf(elog.Log, "still waiting for %d sessions of the gateway to end", n)
+	}
 }

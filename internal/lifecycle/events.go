@@ -205,6 +205,15 @@ func (m *Model) Shutdown(mode Mode) {
 	if mode == Fast {
 		m.log("aborting any active transactions")
 	}
+	if mode == Smart && m.Running() && m.sessions() > 0 {
+		m.sayAt = m.now.Add(10 * time.Second)
+		return
+	}
+	m.stop()
+}
+
+// stop tells the workers to go.
+func (m *Model) stop() {
 	m.stopping, m.stopSince, m.sayAt = true, m.now, m.now.Add(10*time.Second)
 	for _, w := range m.newestFirst() {
 		switch {

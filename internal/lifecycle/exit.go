@@ -71,7 +71,7 @@ func (m *Model) logExit(p *Process, name string, e Exit) {
 	if e.Activity != "" && (e.Signal != 0 || e.Code != 0) {
 		detail = " | Failed process was running: " + e.Activity
 	}
-	if e.done() && (p.Worker != nil || m.mode != No) {
+	if e.done() && (p.Worker != nil || m.mode != No && !m.Running()) {
 		level = "DEBUG1"
 	}
 	if e.Failure != nil {

@@ -18,6 +18,22 @@ func (w *Worker) hasDatabase() bool { return w.Def.Flags&plugins.BackendDatabase
 // passed tells whether a time that is set has come.
 func (m *Model) passed(at time.Time) bool { return !at.IsZero() && !at.After(m.now) }
 
+// sessions are the clients' of the gateway. Without it there are none.
+func (m *Model) sessions() int {
+	if gateway := m.auxiliary("gateway"); gateway == nil || gateway.Pid == 0 {
+		return 0
+	}
+	return m.Sessions
+}
+
+// endWithSessions: a smart shutdown lets everything go on until the last SQL
+// session has left (SPEC 9).
+func (m *Model) endWithSessions() {
+	if m.mode == Smart && m.Running() && m.sessions() == 0 {
+		m.stop()
+	}
+}
+
 // startAuxiliaries: always restarted, at most once a second.
 func (m *Model) startAuxiliaries() {
 	for _, name := range m.auxiliaries {
@@ -223,6 +239,14 @@ func (m *Model) sayWhoIsWaitedFor() {
 		return
 	}
 	m.sayAt = m.now.Add(10 * time.Second)
+	if m.Running() {
+		of := "sessions"
+		if m.Sessions == 1 {
+			of = "session"
+		}
+		m.log("still waiting for %d %s of the gateway to end", m.Sessions, of)
+		return
+	}
 	list, all := m.heldUpBy()
 	what := "background workers"
 	switch {

@@ -57,6 +57,7 @@ type Model struct {
 	Total     int64 // the slot count that shared memory states
 	Workers   []*Worker
 	Processes []*Process
+	Sessions  int // of clients, that shared memory states
 
 	now     time.Time
 	effects []Effect
@@ -165,6 +166,7 @@ func (m *Model) follow() {
 	if m.cycle && len(m.Processes) == 0 && m.mode == No && m.settings.RestartAfterCrash {
 		m.beginAnew()
 	}
+	m.endWithSessions()
 	m.startAuxiliaries()
 	m.startWorkers()
 	m.endPatience()

@@ -17,7 +17,7 @@ var notForAuthors = map[string][]string{
 		"Auxiliaries", "FromDescriptor", "BackgroundWorker.Descriptor", "Libraries", "ParsePersonality", "Personality.String",
 		"RegisterAuxiliary", "SplitLibraries", "StartTime.String",
 		"Handle.MarshalText", "Handle.UnmarshalText",
-		"Worker.InitializeSession", "Worker.ServerConninfo", "Worker.SetServerNews", "Worker.SetServerState",
+		"Worker.InitializeSession", "Worker.ServerConninfo", "Worker.SetServerNews", "Worker.SetServerState", "Worker.SetSessions", "Worker.RefusesSessions",
 		"Worker.HasInterruptibleWorkers", "Worker.TerminateBackgroundWorkersForDatabase",
 		"BackgroundWorker.EntryLibrary", "Worker.RequestLibraryReload", "Worker.LibraryReloadAnswered", "BackgroundWorker.SanityCheckAs",
 		"Worker.AlterSystem", "Worker.HostStatistics", "Worker.HostTallies", "Worker.SlotCount", "Worker.PingPostmaster", "Worker.PostmasterAnswered", "Worker.CountControlRequest",

@@ -35,7 +35,9 @@ func (s *session) opened(message []byte) {
 	s.key = key
 	s.mu.Unlock()
 	s.gateway.keys.add(key, s.server.Address)
-	if !s.startup.isReplication() {
+	if !s.startup.isReplication() && !s.counted {
+		s.counted = true
+		s.gateway.count(1)
 		s.calls = s.gateway.caller(s.startup.database(), s.key.pid, s.nonce, s.fail)
 	}
 }
@@ -44,6 +46,9 @@ func (s *session) detach() {
 	s.gateway.keys.remove(s.key)
 	if s.calls != nil {
 		s.calls.Close()
+	}
+	if s.counted {
+		s.gateway.count(-1)
 	}
 }
 

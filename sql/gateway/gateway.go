@@ -44,6 +44,7 @@ func Main(ctx context.Context, w *plugins.Worker) error {
 	if err != nil {
 		return err
 	}
+	g.count(0) // whatever a gateway before this one has left
 	g.listen(clients, read)
 	for {
 		if _, err := w.WaitLatch(ctx, plugins.LatchSet|plugins.ExitOnPostmasterDeath, 0, waitEvent); err != nil {
@@ -65,6 +66,8 @@ type worker interface {
 	ServerConninfo() string
 	Ereport(e *elog.ErrorData)
 	Logf(level elog.Level, format string, args ...any)
+	SetSessions(n int)
+	RefusesSessions() bool
 }
 
 // gateway is the state of the process.
@@ -74,6 +77,7 @@ type gateway struct {
 	ending  <-chan struct{} // closed when the clients have to leave
 	clients sync.WaitGroup
 	keys    keys
+	crowd   crowd
 	lobby   chan struct{} // holds one for each connection
 	room    chan struct{} // holds one for each client that may have a session
 	known   announcements

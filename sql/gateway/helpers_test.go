@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -69,12 +70,17 @@ type process struct {
 	store    *guc.Store
 	conninfo string
 
+	refuses  atomic.Bool  // new sessions
+	sessions atomic.Int64 // as published last
+
 	mu      sync.Mutex
 	reports []*elog.ErrorData
 }
 
 func (p *process) ShowSetting(name string) (string, error) { return p.store.Show(name) }
 func (p *process) ServerConninfo() string                  { return p.conninfo }
+func (p *process) SetSessions(n int)                       { p.sessions.Store(int64(n)) }
+func (p *process) RefusesSessions() bool                   { return p.refuses.Load() }
 
 func (p *process) Ereport(e *elog.ErrorData) {
 	p.mu.Lock()

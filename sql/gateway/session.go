@@ -33,6 +33,7 @@ type session struct {
 	down    *pump
 	ended   chan struct{} // closed when the server's session is gone
 	calls   Caller        // of the host's functions; nil where there is no SQL
+	counted bool          // it is one of the crowd; the down goroutine's
 
 	mu         sync.Mutex
 	parameters map[string]string // what the server reports: encodings and the like
@@ -69,6 +70,8 @@ func (g *gateway) serve(ctx context.Context, conn rawConn, hasRoom bool) {
 		g.refuse(o.conn, below, err)
 	case o.cancel != nil:
 		g.cancel(ctx, *o.cancel)
+	case g.worker.RefusesSessions():
+		g.refuse(o.conn, below, shuttingDown())
 	case !hasRoom:
 		g.refuse(o.conn, below, elog.New(elog.Fatal, elog.TooManyConnections, "sorry, too many clients already").
 			WithHint("Raise \"max_connections\" of the extension host."))
