@@ -165,3 +165,24 @@ func TestAReloadIsTheServersAndTheHosts(t *testing.T) {
 		b.waitFor("the server's reload", func() bool { return query[string](admin, "SELECT pg_conf_load_time()::text") != before })
 	}
 }
+
+// An administrator may have kept these from everybody.
+func TestWhatTheServerKeepsFromARoleTheSchemaKeepsAsWell(t *testing.T) {
+	b := newBed(t)
+	b.plain(b.database, "postgres").exec(`REVOKE EXECUTE ON FUNCTION pg_catalog.pg_terminate_backend, pg_catalog.pg_cancel_backend FROM PUBLIC;
+		REVOKE SELECT ON pg_catalog.pg_stat_activity FROM PUBLIC; GRANT SELECT ON pg_catalog.pg_stat_activity TO owner`)
+	w := b.run("bob", "one")
+	for _, c := range []*client{b.connect("bob"), b.plain(b.database, "bob")} {
+		for sql, what := range map[string]string{
+			terminate(w.pid()): "function pg_terminate_backend", fmt.Sprintf("SELECT pgexthost.pg_cancel_backend(%d)", w.pid()): "function pg_cancel_backend",
+			"SELECT FROM pgexthost.pg_stat_activity": "view pg_stat_activity", "SELECT usename FROM pgexthost.pg_stat_activity WHERE pid = 1 LIMIT 1": "view pg_stat_activity",
+		} {
+			if e := c.refuses(sql, "42501"); e.Message != "permission denied for "+what {
+				t.Errorf("%s: got %s", sql, e.Message)
+			}
+		}
+	}
+	if n := query[int](b.connect("postgres"), "SELECT count(*) FROM pgexthost.pg_stat_activity WHERE pid = $1", w.pid()); n != 1 {
+		t.Errorf("%d rows", n)
+	}
+}

@@ -765,7 +765,10 @@ CREATE FUNCTION pgexthost.sessions() RETURNS TABLE (
 	session integer, pid integer, role oid, type text, wait_event_type text, wait_event text, state text, query text
 ) LANGUAGE plpgsql ROWS 10 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF pgexthost.gateway() IS NOT NULL THEN
+	-- The view reads the server's with its owner's rights.
+	IF NOT has_table_privilege('pg_catalog.pg_stat_activity', 'SELECT') THEN
+		RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = 'permission denied for view pg_stat_activity';
+	ELSIF pgexthost.gateway() IS NOT NULL THEN
 		RETURN QUERY SELECT * FROM pgexthost.known_sessions(current_user, (SELECT c.proof FROM pgexthost.certificate c));
 	END IF;
 END $$;
@@ -833,6 +836,10 @@ DECLARE
 	said text;
 BEGIN
 	PERFORM pgexthost.certify(asker, proof);
+	IF NOT has_function_privilege(asker, CASE WHEN terminate THEN 'pg_catalog.pg_terminate_backend(integer, bigint)' ELSE 'pg_catalog.pg_cancel_backend(integer)' END, 'EXECUTE') THEN
+		RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+			MESSAGE = CASE WHEN terminate THEN 'permission denied for function pg_terminate_backend' ELSE 'permission denied for function pg_cancel_backend' END;
+	END IF;
 	worker := pgexthost.call('worker', pid::text)::jsonb;
 	IF worker IS NULL THEN
 		RETURN NULL;
