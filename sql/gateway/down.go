@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -130,8 +131,13 @@ func (d *downward) failure(p *pump, message []byte) (passOn bool, err error) {
 	if position, err := strconv.Atoi(told.get('P')); err == nil {
 		if r, ok := s.traffic.failing(d.parsed); ok {
 			told.set('P', strconv.Itoa(r.original(position)))
+			told.set('M', withoutSchema(told.get('M')))
 			changed = true
 		}
+	}
+	if name := s.contested(told); name != "" {
+		told = append(told, field{'H', "The extension host has a library with a setting \"" + name + "\", and so has the server. Leave the library to one of them."})
+		changed = true
 	}
 	if told.get('n') == ours+s.nonce {
 		return d.polished(p, message)
@@ -140,6 +146,26 @@ func (d *downward) failure(p *pump, message []byte) (passOn bool, err error) {
 		return true, nil
 	}
 	return false, send(p, told.encode('E'))
+}
+
+// withoutSchema takes from a message where a name of the client's was redirected to.
+// Functions alone are called by their schema there.
+func withoutSchema(message string) string {
+	return strings.Replace(message, "pgexthost.pg_", "pg_", 1)
+}
+
+// contested returns the setting of a library's that the server did not want to be
+// told when the session began: it has a library of that name of its own.
+func (s *session) contested(told fields) (name string) {
+	if !s.traffic.begins() || told.get('V') != elog.Fatal.String() || told.get('H') != "" {
+		return ""
+	}
+	for name := range s.first {
+		if strings.Contains(told.get('M'), `"`+name+`"`) {
+			return name
+		}
+	}
+	return ""
 }
 
 // polished passes on a message that a statement of ours has raised on purpose

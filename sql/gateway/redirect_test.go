@@ -2,11 +2,13 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgproto3/v2"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -107,4 +109,38 @@ func execute(t *testing.T, conn *pgx.Conn, sql string) error {
 	t.Helper()
 	_, err := conn.PgConn().Exec(testContext(t), sql).ReadAll()
 	return err
+}
+
+// Whoever has made a mistake has not written the schema's name.
+func TestAnErrorIsInTheClientsWords(t *testing.T) {
+	at := trapped(t, "trap_words")
+	d := open(t, at(sharedServer(t).ConnInfo()))
+	check(t, execute(t, d, "ALTER SCHEMA pgexthost OWNER TO postgres"))
+	conn := open(t, at(shared(t).unix("postgres")))
+	for _, sql := range []string{"SELECT 1, pg_terminate_backend('a', 'b', 'c')", "SELECT nosuch FROM pg_stat_activity"} {
+		want, _ := errors.AsType[*pgconn.PgError](execute(t, d, sql))
+		got, _ := errors.AsType[*pgconn.PgError](execute(t, conn, sql))
+		if got == nil || got.Message != want.Message || got.Position != want.Position || got.Hint != want.Hint {
+			t.Errorf("%s: got %+v, want %+v", sql, got, want)
+		}
+	}
+}
+
+// A server may have a library of the same name as the host's, of which it does not
+// want to be told.
+func TestASettingThatTheServerHasAlreadyIsNamed(t *testing.T) {
+	s := &session{first: map[string]string{"worker_spi.naptime": "10"}}
+	told := fields{{'S', "FATAL"}, {'V', "FATAL"}, {'C', "55P02"}, {'M', `parameter "worker_spi.naptime" cannot be changed now`}}
+	if got := s.contested(told); got != "worker_spi.naptime" {
+		t.Errorf("got %q", got)
+	}
+	told[3].value = `parameter "other.naptime" cannot be changed now`
+	if got := s.contested(told); got != "" {
+		t.Errorf("got %q", got)
+	}
+	told[3].value = `parameter "worker_spi.naptime" cannot be changed now`
+	s.traffic.answer('I')
+	if got := s.contested(told); got != "" {
+		t.Errorf("a session that has begun: got %q", got)
+	}
 }

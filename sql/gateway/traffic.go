@@ -241,6 +241,13 @@ func (t *traffic) idle() bool {
 	return !t.open && !t.lost && t.sent == t.answered && t.status == 'I'
 }
 
+// begins reports whether the session has not begun yet.
+func (t *traffic) begins() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.answered == 0
+}
+
 // waits reports whether a function waits for an answer of ours.
 func (t *traffic) waits() bool {
 	t.mu.Lock()
