@@ -88,7 +88,8 @@ type gateway struct {
 type inForce struct {
 	authenticationTimeout time.Duration
 	compat                bool
-	tls                   *tls.Config // nil: off
+	tls                   *tls.Config     // nil: off
+	noTLS                 *elog.ErrorData // why ssl is on and there is no TLS: nobody comes over TCP
 }
 
 func newGateway(w worker) (*gateway, error) {
@@ -120,8 +121,9 @@ func (g *gateway) read() (*guc.Store, error) {
 func (g *gateway) settings() *inForce { return g.inForce.Load() }
 
 // configure puts the settings in force. A certificate that can't be used is an error,
-// and leaves the former one in force, if there is one. Mirrors what a reload does with
-// ssl_cert_file.
+// and leaves the former one in force. At the start there is none to leave: the unix
+// sockets need no certificate, and the addresses wait for a good one. Mirrors what a
+// reload does with ssl_cert_file.
 func (g *gateway) configure() error {
 	read, err := g.read()
 	if err != nil {
@@ -130,14 +132,17 @@ func (g *gateway) configure() error {
 	next := &inForce{authenticationTimeout: read.Duration(settings.AuthenticationTimeout), compat: read.Bool(settings.GatewayCompat)}
 	if read.Bool(settings.SSL) {
 		config, err := serverTLS(read.String(settings.SSLCertFile), read.String(settings.SSLKeyFile))
-		if before := g.inForce.Load(); err != nil && before != nil {
-			next.tls = before.tls
+		before := g.settings()
+		switch {
+		case err == nil:
+			next.tls = config
+		case before == nil:
+			next.noTLS = elog.AsErrorData(err, elog.Log)
+		default:
+			next.tls, next.noTLS = before.tls, before.noTLS
 			g.inForce.Store(next)
-		}
-		if err != nil {
 			return err
 		}
-		next.tls = config
 	}
 	g.inForce.Store(next)
 	return nil

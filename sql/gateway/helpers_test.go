@@ -118,6 +118,16 @@ type bed struct {
 // 127.0.0.1.
 func newBed(t testing.TB, conninfo string, overrides ...string) *bed {
 	t.Helper()
+	b := beginBed(t, conninfo, overrides...)
+	eventually(t, "the gateway listens", func() bool {
+		return b.process.said(`listening on Unix socket`) && b.process.said(`listening on address`)
+	})
+	return b
+}
+
+// beginBed is newBed, and does not wait until the gateway listens.
+func beginBed(t testing.TB, conninfo string, overrides ...string) *bed {
+	t.Helper()
 	b := &bed{t: t, dir: shortTempDir(t), port: freePort(t), process: &process{store: guc.NewStore(settings.Definitions()...), conninfo: conninfo}}
 	for _, o := range append([]string{
 		"unix_socket_directories=" + b.dir, "listen_addresses=127.0.0.1", fmt.Sprint("port=", b.port),
@@ -144,9 +154,6 @@ func newBed(t testing.TB, conninfo string, overrides ...string) *bed {
 		}
 	})
 	t.Cleanup(b.stop)
-	eventually(t, "the gateway listens", func() bool {
-		return b.process.said(`listening on Unix socket`) && b.process.said(`listening on address`)
-	})
 	return b
 }
 

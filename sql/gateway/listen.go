@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -28,7 +30,7 @@ func (g *gateway) listen(ctx context.Context, read *guc.Store) {
 	for _, dir := range names(read.String(settings.UnixSocketDirectories)) {
 		path := filepath.Join(dir, ".s.PGSQL."+port)
 		g.clients.Go(func() {
-			g.keepListening(ctx, "Unix socket \""+path+"\"", func() (net.Listener, error) { return listenUnix(ctx, path) })
+			g.keepListening(ctx, "Unix socket \""+absolute(path)+"\"", func() (net.Listener, error) { return listenUnix(ctx, path) })
 		})
 	}
 	for _, host := range names(read.String(settings.ListenAddresses)) {
@@ -37,11 +39,18 @@ func (g *gateway) listen(ctx context.Context, read *guc.Store) {
 		}
 		address := net.JoinHostPort(host, port)
 		g.clients.Go(func() {
-			g.keepListening(ctx, "address \""+address+"\"", func() (net.Listener, error) {
-				return (&net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true}}).Listen(ctx, "tcp", address)
-			})
+			g.keepListening(ctx, "address \""+address+"\"", func() (net.Listener, error) { return g.listenTCP(ctx, address) })
 		})
 	}
+}
+
+// absolute is a path as psql -h takes it, which looks up as a host whatever does not
+// begin with a slash. What is listened on stays short.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 // names splits a list of a setting.
@@ -84,12 +93,27 @@ func listenFailure(what string, err error) *elog.ErrorData {
 	if errors.As(err, &own) {
 		return own
 	}
-	e := elog.New(elog.Warning, elog.FileAccessCode(err), "the gateway could not listen on %s: %s", what, elog.OSReason(err)).
+	reason := elog.OSReason(err)
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		reason = fmt.Sprintf("could not translate host name \"%s\" to address: %s", dns.Name, dns.Err)
+	}
+	e := elog.New(elog.Warning, elog.FileAccessCode(err), "the gateway could not listen on %s: %s", what, reason).
 		WithDetail("It tries again every %d seconds.", int(listenPause/time.Second))
 	if errors.Is(err, syscall.EADDRINUSE) {
 		e.Hint = "Is another host or server already running on that port? Set \"port\" to another one, and restart the host."
 	}
 	return e
+}
+
+// listenTCP listens on an address, but not where clients would get no TLS although
+// ssl is on: those that only prefer it would send all in the clear.
+func (g *gateway) listenTCP(ctx context.Context, address string) (net.Listener, error) {
+	if why := g.settings().noTLS; why != nil {
+		return nil, elog.New(elog.Warning, why.Code, "the gateway could not listen on address \"%s\": %s", address, why.Message).
+			WithDetail("%s", cmp.Or(why.Detail, "While \"ssl\" is on, it listens on no address without a certificate.")).
+			WithHint("Put \"ssl_cert_file\" and \"ssl_key_file\" right, or set \"ssl\" to off, and reload the host.")
+	}
+	return (&net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{Enable: true}}).Listen(ctx, "tcp", address)
 }
 
 // maxSocketPath is the length of sockaddr_un's path but for the NUL.

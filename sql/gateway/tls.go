@@ -3,7 +3,9 @@ package gateway
 import (
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"syscall"
@@ -83,6 +85,9 @@ func serverTLS(certFile, keyFile string) (*tls.Config, error) {
 		return nil, err
 	}
 	certificate, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if _, missing := errors.AsType[*fs.PathError](err); missing { // the key is there
+		return nil, elog.New(elog.Log, elog.ConfigFileError, "could not load server certificate file \"%s\": %s", certFile, elog.OSReason(err))
+	}
 	if err != nil {
 		return nil, elog.New(elog.Log, elog.ConfigFileError, "could not load server certificate \"%s\" with private key \"%s\": %v", certFile, keyFile, err)
 	}

@@ -373,8 +373,7 @@ func TestAReloadWithABadCertificateKeepsTheFormerOne(t *testing.T) {
 	}
 }
 
-// A certificate that cannot be used is an error at the start, and changes nothing
-// when the settings are read again.
+// A certificate that cannot be used changes nothing when the settings are read again.
 func TestACertificateThatCannotBeUsedLeavesTheFormerInForce(t *testing.T) {
 	settings, root := withTLS(t)
 	b := shared(t, settings...)
