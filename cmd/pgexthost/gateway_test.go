@@ -1,9 +1,13 @@
 package main
 
 import (
+	"net"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pgexthost/pgexthost/internal/lockfile"
 )
 
 // gatewayPsql runs psql through the gateway of a host, as the user who runs it.
@@ -26,9 +30,6 @@ func TestAPsqlSessionOfPostgresOwnDocumentation(t *testing.T) {
 	appendConfig(t, i.dir, "max_worker_processes = 12", "worker_spi.naptime = 60")
 	i.start()
 
-	eventually(t, "the gateway", func() bool {
-		return exec.Command(i.server.Binaries().Program("pg_isready"), "-q", "-h", i.dir, "-p", "5433").Run() == nil
-	})
 	if got := i.gatewayPsql("CREATE EXTENSION worker_spi", "SELECT worker_spi_launch(4) IS NOT NULL"); !strings.HasSuffix(got, "CREATE EXTENSION\nt") {
 		t.Fatalf("got %q", got)
 	}
@@ -52,6 +53,47 @@ func TestAPsqlSessionOfPostgresOwnDocumentation(t *testing.T) {
 		t.Errorf("SHOW: %q", got)
 	}
 	i.run(0, "stop")
+}
+
+// A script can go on with psql, as after pg_ctl.
+func TestStartWaitsForTheGateway(t *testing.T) {
+	d := newHostDir(t)
+	for range 3 {
+		d.start(t)
+		conn, err := net.Dial("unix", filepath.Join(d.path, ".s.PGSQL.5433"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+		d.control(t, "stop").exactly(t, 0, stoppedText, "")
+	}
+}
+
+func TestStartSaysThatTheGatewayDoesNotListen(t *testing.T) {
+	d := newHostDir(t)
+	nowhere := filepath.Join(filepath.Dir(d.path), "nowhere")
+	warning := "pgexthost: the gateway does not listen on Unix socket \"" + nowhere + "/.s.PGSQL.5433\" yet\nExamine the log output.\n"
+	d.control(t, "start", "-l", d.log, "-o", "-c unix_socket_directories="+nowhere).exactly(t, 0, startedText, warning)
+	d.wantLogged(t, "the gateway could not listen on Unix socket")
+	d.control(t, "stop").exactly(t, 0, stoppedText, "")
+
+	appendConfig(t, d.path, "unix_socket_directories = ''") // no gateway at all
+	d.start(t)
+}
+
+func TestWhereTheGatewayIsExpected(t *testing.T) {
+	for want, c := range map[string]lockfile.Contents{
+		"":                       {},
+		"unix /s/.s.PGSQL.5433":  {Port: 5433, SocketDir: "/s", ListenAddress: "127.0.0.1"},
+		"tcp [::1]:5433":         {Port: 5433, ListenAddress: "::1"},
+		"tcp localhost:5433":     {Port: 5433, ListenAddress: "*"},
+		"tcp db.example.com:543": {Port: 543, ListenAddress: "db.example.com"},
+	} {
+		network, address, _ := gatewayAddress(c)
+		if got := strings.TrimSpace(network + " " + address); got != want {
+			t.Errorf("%+v: got %q, want %q", c, got, want)
+		}
+	}
 }
 
 // userOf is the role that a connection string logs in as.

@@ -21,8 +21,8 @@ type hostCommand struct {
 	workDir string
 }
 
-// launch starts a host in the background and waits until it is ready, as far as
-// the user wants that. Mirrors do_start of pg_ctl.
+// launch starts a host in the background and waits until it is ready and its
+// gateway listens, as far as the user wants that. Mirrors do_start of pg_ctl.
 func (c *controller) launch(h hostCommand, log *os.File) error {
 	interrupts := make(chan os.Signal, 1)
 	if c.wait {
@@ -38,9 +38,17 @@ func (c *controller) launch(h hostCommand, log *os.File) error {
 		return nil
 	}
 	c.say("waiting for server to start...")
-	switch event, _ := awaitEvent(c, c.watchStart(cmd, interrupts)); event {
+	events, warning := c.watchStart(cmd, interrupts), ""
+	event, _ := awaitEvent(c, events)
+	if event == becameReady {
+		event, warning = c.awaitGateway(events)
+	}
+	switch event {
 	case becameReady:
 		c.say(" done\nserver started\n")
+		if warning != "" {
+			warn("%s", warning)
+		}
 		return nil
 	case hasExited:
 		c.say(" stopped waiting\n")

@@ -29,6 +29,10 @@ To run the example worker_spi beside your own server:
   pgexthost init -D mydir --server "host=localhost dbname=postgres"
   pgexthost run -D mydir -c shared_preload_libraries=worker_spi
 
+To connect to the server through it, with its libraries' SQL at hand (see
+docs/GATEWAY.md):
+  psql -h $PWD/mydir -p 5433
+
 To begin a library of your own (see docs/AUTHORS.md):
   pgexthost plugin new mine
 
