@@ -11,6 +11,8 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -22,6 +24,7 @@ import (
 	"github.com/pgexthost/pgexthost/internal/lockfile"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/sql/gateway"
 )
 
 const configUsage = `Usage:
@@ -72,7 +75,7 @@ func runConfigCheck(ctx context.Context, args []string) error {
 		return err
 	}
 	bad := false
-	for _, problem := range append(found.Problems, checkConninfo(found)...) {
+	for _, problem := range slices.Concat(found.Problems, checkConninfo(found), checkCertificate(dir, found)) {
 		printReport(os.Stderr, problem)
 		bad = bad || problem.Level >= elog.Warning || problem.Code != elog.SuccessfulCompletion
 	}
@@ -99,12 +102,47 @@ func checkConninfo(found *host.Inspection) []*elog.ErrorData {
 	}
 	problem := *elog.AsErrorData(err, elog.Error)
 	problem.Message = fmt.Sprintf("invalid value for parameter \"%s\": %s", settings.ServerConninfo, problem.Message)
-	for _, s := range found.Settings {
-		if s.Name == settings.ServerConninfo && s.File != "" {
-			problem.Context = fmt.Sprintf("line %d of configuration file \"%s\"", s.Line, s.File)
-		}
-	}
+	problem.Context = placeOf(setting(found, settings.ServerConninfo))
 	return []*elog.ErrorData{&problem}
+}
+
+// checkCertificate returns what the gateway of a host would complain about before
+// it listened on its addresses.
+func checkCertificate(dir string, found *host.Inspection) []*elog.ErrorData {
+	if setting(found, settings.SSL).Value != "on" || setting(found, settings.ListenAddresses).Value == "" {
+		return nil
+	}
+	inDir := func(name string) string {
+		file := setting(found, name).Value
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(dir, file)
+		}
+		return file
+	}
+	err := gateway.CheckCertificate(inDir(settings.SSLCertFile), inDir(settings.SSLKeyFile))
+	if err == nil {
+		return nil
+	}
+	problem := *elog.AsErrorData(err, elog.Error)
+	problem.Level = elog.Error
+	problem.Hint = "Put it right, or set \"ssl\" to off."
+	problem.Context = placeOf(setting(found, settings.SSL))
+	return []*elog.ErrorData{&problem}
+}
+
+func setting(found *host.Inspection, name string) (s host.Setting) {
+	if i := slices.IndexFunc(found.Settings, func(s host.Setting) bool { return s.Name == name }); i >= 0 {
+		s = found.Settings[i]
+	}
+	return s
+}
+
+// placeOf says where a setting is made, or is empty.
+func placeOf(s host.Setting) string {
+	if s.File == "" {
+		return ""
+	}
+	return fmt.Sprintf("line %d of configuration file \"%s\"", s.Line, s.File)
 }
 
 // needRestart returns the names of settings that a running host keeps at

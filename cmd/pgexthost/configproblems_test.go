@@ -22,6 +22,15 @@ func TestConfigCheckTellsAConninfoThatIsNone(t *testing.T) {
 	}
 }
 
+func TestConfigCheckTellsThatTheGatewayHasNoCertificate(t *testing.T) {
+	dir := configured(t, "", "ssl = on", "listen_addresses = localhost")
+	r := pgexthost(t, "config", "check", "-D", dir)
+	r.want(t, 1, "", `pgexthost: error: could not access private key file "`+dir+`/server.key": No such file or directory`)
+	r.want(t, 1, "", "pgexthost: context: line ")
+	pgexthost(t, "config", "check", "-D", dir, "-c", "ssl=off").want(t, 0, "valid", "")
+	pgexthost(t, "config", "check", "-D", dir, "-c", "listen_addresses=").want(t, 0, "valid", "") // nobody needs one
+}
+
 // What would limit nobody is a problem, too.
 func TestConfigCheckTellsWrongLimits(t *testing.T) {
 	for limits, says := range map[string]string{

@@ -94,6 +94,13 @@ func serverTLS(certFile, keyFile string) (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{alpn}, MinVersion: tls.VersionTLS12}, nil
 }
 
+// CheckCertificate reports what keeps the gateway from offering TLS with these files,
+// as an *elog.ErrorData of SQLSTATE F0000.
+func CheckCertificate(certFile, keyFile string) error {
+	_, err := serverTLS(certFile, keyFile)
+	return err
+}
+
 func checkKeyFile(path string) error {
 	file, err := os.Stat(path)
 	if err != nil {
