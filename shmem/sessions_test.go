@@ -57,3 +57,24 @@ func TestSessionsAreRefusedFromThePostmastersWordOn(t *testing.T) {
 		t.Error("never")
 	}
 }
+
+// Whoever comes first, the last session's end is seen or told.
+func TestTheEndOfTheLastSessionIsNeverMissed(t *testing.T) {
+	for range 2000 {
+		s, alarm := newSegment(t, 1, 1)
+		s.SetSessions(alarm, 1, 1)
+		left := make(chan struct{})
+		go func() {
+			s.SetSessions(alarm, 1, 0)
+			close(left)
+		}()
+		s.RefuseSessions()
+		seen := s.Sessions(1) == 0
+		<-left
+		if told := s.TakePostmasterSignal(shmem.PMSignalSessionsEnded); !seen && !told {
+			t.Fatal("it was")
+		}
+		_ = s.Close()
+		_ = alarm.Close()
+	}
+}
