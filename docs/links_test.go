@@ -137,3 +137,22 @@ func TestEveryTestThatADocumentNamesExists(t *testing.T) {
 		t.Errorf("found %d names of tests only: has the form changed?", named)
 	}
 }
+
+func TestEveryTargetOfMakeThatADocumentNamesExists(t *testing.T) {
+	makefile, err := os.ReadFile("../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for path, text := range readDocuments(t) {
+		for _, m := range regexp.MustCompile("(?m)(?:`|^\\$ )make ([a-z-]+)").FindAllStringSubmatch(text, -1) {
+			named++
+			if !regexp.MustCompile("(?m)^" + m[1] + ":").Match(makefile) {
+				t.Errorf("%s: there is no make %s", path, m[1])
+			}
+		}
+	}
+	if named < 20 {
+		t.Errorf("found %d targets only: has the form changed?", named)
+	}
+}
