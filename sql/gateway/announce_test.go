@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgproto3/v2"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/pgexthost/pgexthost/internal/guc"
 )
@@ -128,5 +129,58 @@ func TestASessionThatEndsAmidAChangeEnds(t *testing.T) {
 	change(ofLibrary("lib.value", "1"))
 	if _, err := conn.Exec(context.Background(), "SELECT 1"); err == nil {
 		t.Error("a session that is over works")
+	}
+}
+
+// ofSession is a setting of which a session may have a value of its own.
+func ofSession(name, value string) setting {
+	return setting{Name: name, Value: value, Definition: &guc.Definition{Name: name, Type: guc.TypeString, Context: guc.User}}
+}
+
+// What a session has set for itself a reload does not take away; what only the
+// host's files may say nobody else can.
+func TestASessionsOwnSettingsStayItsOwn(t *testing.T) {
+	change := announceSettings(t, ofSession("lib.own", "0"), ofSession("lib.other", "0"), ofLibrary("lib.file", "0"))
+	b := shared(t)
+	sets := open(t, b.tcp("scrammer"))
+	_, err := sets.Exec(testContext(t), "SET lib.own = 'mine'")
+	check(t, err)
+	config, err := pgx.ParseConfig(b.tcp("scrammer"))
+	check(t, err)
+	config.RuntimeParams["lib.own"], config.RuntimeParams["lib.file"] = "mine", "mine"
+	asks, err := pgx.ConnectConfig(testContext(t), config)
+	check(t, err)
+	defer func() { _ = asks.Close(context.Background()) }()
+	const show = "SELECT concat_ws(' ', current_setting('lib.own'), current_setting('lib.other'), current_setting('lib.file'))"
+	for _, conn := range []*pgx.Conn{sets, asks} {
+		if got := one(t, conn, show); got != "mine 0 0" {
+			t.Errorf("got %s", got)
+		}
+	}
+	change(ofSession("lib.own", "1"), ofSession("lib.other", "1"), ofLibrary("lib.file", "1"))
+	for _, conn := range []*pgx.Conn{sets, asks} {
+		eventually(t, "the session is told", func() bool { return one(t, conn, "SHOW lib.file") == "1" })
+		if got := one(t, conn, show); got != "mine 0 1" {
+			t.Errorf("got %s", got)
+		}
+	}
+	if got := one(t, open(t, b.tcp("scrammer")), show); got != "1 1 1" {
+		t.Errorf("a new session: got %s", got)
+	}
+}
+
+// To the server the values at the session's beginning are those to go back to.
+func TestASessionThatResetsAllIsToldAgain(t *testing.T) {
+	change := announceSettings(t, ofLibrary("lib.value", "0"))
+	b := shared(t)
+	conn := open(t, b.tcp("scrammer"))
+	change(ofLibrary("lib.value", "1"))
+	eventually(t, "the session is told", func() bool { return one(t, conn, "SHOW lib.value") == "1" })
+	for _, reset := range []string{"RESET ALL", "DISCARD ALL"} {
+		_, err := conn.Exec(testContext(t), reset)
+		check(t, err)
+		if got := one(t, conn, "SHOW lib.value"); got != "1" {
+			t.Errorf("after %s: got %s", reset, got)
+		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/pgexthost/pgexthost/internal/localpg"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/sql/call"
 )
 
 // limit bounds every wait of these tests. It only has to tell "late" from "never".
@@ -118,15 +119,21 @@ type bed struct {
 // 127.0.0.1.
 func newBed(t testing.TB, conninfo string, overrides ...string) *bed {
 	t.Helper()
-	b := beginBed(t, conninfo, overrides...)
+	return newBedWith(t, conninfo, nil, overrides...)
+}
+
+// newBedWith is newBed for a gateway that answers calls, or nil.
+func newBedWith(t testing.TB, conninfo string, host call.Host, overrides ...string) *bed {
+	t.Helper()
+	b := beginBed(t, conninfo, host, overrides...)
 	eventually(t, "the gateway listens", func() bool {
 		return b.process.said(`listening on Unix socket`) && b.process.said(`listening on address`)
 	})
 	return b
 }
 
-// beginBed is newBed, and does not wait until the gateway listens.
-func beginBed(t testing.TB, conninfo string, overrides ...string) *bed {
+// beginBed is newBedWith, and does not wait until the gateway listens.
+func beginBed(t testing.TB, conninfo string, host call.Host, overrides ...string) *bed {
 	t.Helper()
 	b := &bed{t: t, dir: shortTempDir(t), port: freePort(t), process: &process{store: guc.NewStore(settings.Definitions()...), conninfo: conninfo}}
 	for _, o := range append([]string{
@@ -137,6 +144,10 @@ func beginBed(t testing.TB, conninfo string, overrides ...string) *bed {
 	}
 	g, err := newGateway(b.process)
 	check(t, err)
+	if host != nil {
+		g.answers = call.NewServer(host, b.process.ServerConninfo, g.log)
+		t.Cleanup(g.answers.Close)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	g.ending = ctx.Done()
 	read, err := g.read()

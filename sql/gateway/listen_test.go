@@ -15,7 +15,7 @@ func TestWithoutACertificateItListensOnUnixSocketsOnly(t *testing.T) {
 	settings, root := withTLS(t)
 	key := filepath.Join(filepath.Dir(root), "server.key")
 	check(t, os.Chmod(key, 0o644))
-	b := beginBed(t, sharedServer(t).ConnInfo(), settings...)
+	b := beginBed(t, sharedServer(t).ConnInfo(), nil, settings...)
 	eventually(t, "the log says so", func() bool {
 		return b.process.said(fmt.Sprintf("the gateway could not listen on address \"127.0.0.1:%d\": private key file \"%s\" has group or world access", b.port, key))
 	})
@@ -34,7 +34,7 @@ func TestWithoutACertificateItListensOnUnixSocketsOnly(t *testing.T) {
 func TestACertificateThatIsMissingIsNamed(t *testing.T) {
 	settings, root := withTLS(t)
 	check(t, os.Remove(root))
-	b := beginBed(t, sharedServer(t).ConnInfo(), settings...)
+	b := beginBed(t, sharedServer(t).ConnInfo(), nil, settings...)
 	eventually(t, "the log names it", func() bool {
 		return b.process.said("could not load server certificate file \"" + root + "\": No such file or directory")
 	})
@@ -43,7 +43,7 @@ func TestACertificateThatIsMissingIsNamed(t *testing.T) {
 // What the log names can be given to psql -h, wherever that runs.
 func TestASocketIsNamedByItsAbsolutePath(t *testing.T) {
 	t.Chdir(shortTempDir(t))
-	b := beginBed(t, sharedServer(t).ConnInfo(), "unix_socket_directories=.,nowhere")
+	b := beginBed(t, sharedServer(t).ConnInfo(), nil, "unix_socket_directories=.,nowhere")
 	dir, err := os.Getwd()
 	check(t, err)
 	for _, text := range []string{
@@ -56,7 +56,7 @@ func TestASocketIsNamedByItsAbsolutePath(t *testing.T) {
 }
 
 func TestANameThatHasNoAddressIsNamed(t *testing.T) {
-	b := beginBed(t, sharedServer(t).ConnInfo(), "listen_addresses=no.such.host.invalid")
+	b := beginBed(t, sharedServer(t).ConnInfo(), nil, "listen_addresses=no.such.host.invalid")
 	eventually(t, "the log says so", func() bool {
 		return b.process.said(`could not translate host name "no.such.host.invalid" to address: `)
 	})

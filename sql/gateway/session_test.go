@@ -189,11 +189,16 @@ func knows32(t testing.TB) bool {
 	return n >= 18
 }
 
-// pgx goes through all hosts of the settings; the session is with the first.
+// Of the hosts of the settings only one has the session.
 func TestACancelRequestGoesToTheHostThatHasTheSession(t *testing.T) {
 	s, d := sharedServer(t), direct(t)
-	b := newBed(t, fmt.Sprintf("host=%s,/nonexistent port=%d,5432 user=postgres dbname=postgres", s.Dir(), s.Port()))
+	elsewhere := shortTempDir(t)
+	b := newBed(t, fmt.Sprintf("host=%s,%s,/nonexistent port=5432,%d,5432 user=postgres dbname=postgres", elsewhere, s.Dir(), s.Port()))
 	conn := open(t, b.tcp("scrammer"))
+	// By now the host before it is there, too.
+	other, err := net.Listen("unix", elsewhere+"/.s.PGSQL.5432")
+	check(t, err)
+	defer func() { _ = other.Close() }()
 	failed := make(chan error, 1)
 	go func() {
 		_, err := conn.Exec(context.Background(), "SELECT pg_sleep(1000) /* hosts */")
@@ -470,4 +475,15 @@ func TestPgRecvlogicalStreamsThroughTheGateway(t *testing.T) {
 	if out := recvlogical("--start", "--endpos="+end, "-f", "-"); !strings.Contains(out, "INSERT: i[integer]:4711") {
 		t.Errorf("got %s", out)
 	}
+}
+
+// A server that takes connections and says nothing, as one that is stopped does.
+func TestAServerThatDoesNotAnswerIsGivenUpOn(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	defer func() { _ = silent.Close() }()
+	b := newBed(t, "sslmode=disable host=127.0.0.1 port="+portOf(silent), "authentication_timeout=1")
+	p := b.dial(t)
+	p.startup("plain")
+	p.fatal("57014", "canceling authentication due to timeout")
 }

@@ -92,7 +92,7 @@ func TestAClientGetsTLS(t *testing.T) {
 
 // After TLS is agreed on, nothing is said or believed in the clear.
 func TestBytesSmuggledBeforeTLSAreNotBelieved(t *testing.T) {
-	settings, _ := withTLS(t)
+	settings, root := withTLS(t)
 	b := shared(t, settings...)
 	besides(t, b)
 	for name, smuggled := range map[string][]byte{
@@ -115,6 +115,15 @@ func TestBytesSmuggledBeforeTLSAreNotBelieved(t *testing.T) {
 	if !b.process.said("could not accept SSL connection") {
 		t.Error("the log has nothing about it")
 	}
+	t.Run("before a client's own TLS", func(t *testing.T) {
+		p := b.dial(t)
+		p.raw(append(packet(codeSSL, ""), packet(version30, "user\x00plain\x00database\x00postgres\x00\x00")...))
+		_, err := io.ReadFull(p.conn, make([]byte, 1))
+		check(t, err)
+		if err := tls.Client(p.conn, trusting(t, root)).Handshake(); err == nil {
+			t.Error("what was in the clear is forgotten, or kept for later")
+		}
+	})
 }
 
 func TestWhatMayFollowASSLRequest(t *testing.T) {
