@@ -29,6 +29,8 @@ type fakeHost struct {
 	hold       bool // nothing starts
 	workers    []plugins.WorkerInfo
 	altered    []string
+	looks      int           // at workers that have not been started
+	stuck      chan struct{} // not nil: until it is closed the host does not say what its workers do
 }
 
 const firstPid = 1 << 22 // which no process has
@@ -55,6 +57,12 @@ func (h *fakeHost) Pid() int           { return os.Getpid() }
 func (h *fakeHost) PostmasterPid() int { return os.Getpid() }
 
 func (h *fakeHost) BackgroundWorkers() []plugins.WorkerInfo {
+	h.mu.Lock()
+	stuck := h.stuck
+	h.mu.Unlock()
+	if stuck != nil {
+		<-stuck
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.workers
@@ -90,7 +98,15 @@ func (h *fakeHost) GetBackgroundWorkerPid(handle plugins.Handle) (plugins.Handle
 	case pid < 0:
 		return plugins.HandleStopped, 0, nil
 	}
+	h.looks++
 	return plugins.HandleNotYetStarted, 0, nil
+}
+
+// lookedAt counts the looks at workers that have not been started.
+func (h *fakeHost) lookedAt() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.looks
 }
 
 // set has all workers that wait be started, or end.

@@ -96,6 +96,27 @@ func TestALaunchRefusesWhatTheHostWould(t *testing.T) {
 	}
 }
 
+// Who owns the schema can call what its functions call, and is not asked by them.
+func TestTheOwnersOwnCallsAreCheckedByTheHost(t *testing.T) {
+	b := newBed(t)
+	c := b.connect("owner")
+	for library, want := range map[string]string{
+		"/tmp/evil": `permission denied to launch functions of library "/tmp/evil"`, "../evil": `permission denied to launch functions of library "../evil"`,
+		"postgres": `permission denied to launch functions of library "postgres"`,
+	} {
+		e := c.refuses(`SELECT pgexthost.call('register', '{"library": "`+library+`", "function": "main", "name": "n", "restart_time": -1}')`, "42501")
+		if e.Message != want {
+			t.Errorf("%s: got %q", library, e.Message)
+		}
+	}
+	if n := b.host.count(); n != 0 {
+		t.Errorf("%d workers are registered", n)
+	}
+	if e := c.refuses("SELECT pgexthost.call('nonsense', '')", "42883"); e.Hint == "" {
+		t.Errorf("got %+v", e)
+	}
+}
+
 func TestADirectSessionIsToldAtOnce(t *testing.T) {
 	b := newBed(t)
 	c := b.plain(b.database, "alice")

@@ -1,0 +1,117 @@
+package call_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pgexthost/pgexthost/connect"
+	"github.com/pgexthost/pgexthost/plugins/elog"
+)
+
+const (
+	stateLocks   = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND pid <> pg_backend_pid() AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+	payloadLocks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+	ownLocks     = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+)
+
+// What a call waits with belongs to the wait, not to the transaction that goes on.
+func TestCallsLeaveNoLocksInTheirTransaction(t *testing.T) {
+	b := newBed(t)
+	c := b.connect("alice")
+	c.exec("BEGIN")
+	for i := range 10 {
+		query[int](c, launch+itoa(i)+")")
+		if n := query[int](c, ownLocks); n != 0 {
+			t.Fatalf("%d locks are held after call %d", n, i)
+		}
+	}
+	c.exec("COMMIT")
+}
+
+// The client stays; what an answer has cost the server is given back.
+func TestTheLocksOfAnAnswerGoWithItsStatement(t *testing.T) {
+	b := newBed(t)
+	c, other := b.connect("alice"), b.plain(b.database, "postgres")
+	for i := range 3 {
+		query[int](c, launch+itoa(i)+")")
+		b.waitFor("the answer's locks to go", func() bool { return query[int](other, payloadLocks) == 0 })
+		if n := query[int](other, stateLocks); n != 1 {
+			t.Errorf("%d state locks are held for a session", n)
+		}
+	}
+	c.leave()
+	b.waitFor("the state lock to go", func() bool { return query[int](other, stateLocks) == 0 })
+}
+
+// isForgotten waits until nobody looks for a worker any more. A call looks every
+// 50 ms.
+func (b *bed) isForgotten() {
+	b.Helper()
+	last, since := b.host.lookedAt(), time.Now()
+	b.waitFor("the end of the call", func() bool {
+		if n := b.host.lookedAt(); n != last {
+			last, since = n, time.Now()
+		}
+		return time.Since(since) > time.Second
+	})
+}
+
+// Nobody goes on with what nobody waits for.
+func TestTheEndOfAStatementCancelsItsCall(t *testing.T) {
+	b := newBed(t)
+	b.host.set(0)
+	c := b.connect("alice")
+	c.exec("SET statement_timeout = '50ms'")
+	c.refuses(launch+"1)", "57014")
+	b.isForgotten()
+}
+
+// A function may catch what ends a call, and the statement goes on.
+func TestTheNextCallCancelsTheOneBefore(t *testing.T) {
+	b := newBed(t)
+	b.host.set(0)
+	c := b.connect("alice")
+	ended := make(chan error, 1)
+	go func() {
+		ended <- c.try(`DO $$ BEGIN
+			PERFORM pgexthost.launch_now('lib', 'main');
+		EXCEPTION WHEN query_canceled THEN
+			PERFORM pgexthost.sessions();
+			PERFORM pg_sleep(1000);
+		END $$`)
+	}()
+	b.waitFor("the call", func() bool { return b.host.lookedAt() > 0 })
+	check(t, c.PgConn().CancelRequest(within(t)))
+	b.isForgotten()
+	select {
+	case err := <-ended:
+		t.Fatalf("the statement is over: %v", err)
+	default:
+	}
+	check(t, c.PgConn().CancelRequest(within(t)))
+	if err := <-ended; connect.SQLState(err) != elog.QueryCanceled {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A reply that comes when its call is over is not that of the next one.
+func TestAStaleReplyIsForNobody(t *testing.T) {
+	b := newBed(t)
+	c := b.connect("alice")
+	stuck := make(chan struct{})
+	b.host.stuck = stuck
+	c.exec("SET statement_timeout = '50ms'")
+	c.refuses("SELECT FROM pgexthost.sessions()", "57014")
+	c.exec("SET statement_timeout = 0")
+	b.host.set(0)
+	done := make(chan int, 1)
+	go func() { done <- query[int](c, launch+"1)") }()
+	b.waitFor("the next call", func() bool { return b.host.count() == 1 })
+	close(stuck)
+	// Another session's call, which is behind the reply in the control's mail.
+	query[int](b.connect("alice"), "SELECT count(*) FROM pgexthost.sessions()")
+	b.host.set(77)
+	if pid := <-done; pid != 77 {
+		t.Errorf("pid %d", pid)
+	}
+}
