@@ -84,11 +84,20 @@ func TestAForgedCallHasNoEffect(t *testing.T) {
 	m := overheard(b, b.connect("alice"))
 	stranger.exec(m.raise())
 	b.connect("alice").exec(m.raise())
+	// And one that was answered.
+	var heard []marker
 	alice := b.connect("alice")
+	alice.hears = func(n *pgconn.Notice) { heard = append(heard, marker{n.Message, n.Detail, n.Hint}) }
 	if pid := query[int](alice, launch+"1)"); pid != firstPid+1 {
 		t.Errorf("pid %d", pid)
 	}
-	if n := b.host.count(); n != 1 {
+	stranger.exec(heard[0].raise())
+	b.connect("alice").exec(heard[0].raise())
+	if pid := query[int](alice, launch+"2)"); pid != firstPid+2 {
+		t.Errorf("pid %d", pid)
+	}
+	b.calls.Close() // which waits for what is in progress
+	if n := b.host.count(); n != 2 {
 		t.Errorf("%d workers are registered", n)
 	}
 	if len(stranger.failed) > 0 {
