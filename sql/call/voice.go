@@ -79,6 +79,10 @@ func (v *voice) learn(ctx context.Context) error {
 	}
 	e := elog.New(elog.Error, elog.ObjectNotInPrerequisite, "the gateway cannot read the secret of schema pgexthost in database \"%s\"", v.conn.Database()).
 		WithHint("Run \"pgexthost extension upgrade pgexthost\" as the owner of the schema, who has to be the user of server_conninfo.")
+	if err == nil && !exists {
+		return e.WithDetail("There is no such schema that other sessions see.").
+			WithHint("If CREATE EXTENSION has just made it in this transaction, commit that first.")
+	}
 	if err != nil {
 		return e.WithDetail("The server says: %s.", connect.AsErrorData(err, elog.Error).Message).WithCause(err)
 	}
