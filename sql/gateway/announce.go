@@ -121,7 +121,9 @@ func (s *session) refresh(up *pump) {
 		}
 	}
 	if len(calls) > 0 {
-		s.ask(up, "SELECT "+strings.Join(calls, ", "))
+		if s.ask(up, "SELECT "+strings.Join(calls, ", ")) == nil {
+			s.reset.Store(true) // tell it again
+		}
 	}
 }
 

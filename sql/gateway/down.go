@@ -128,8 +128,11 @@ func (d *downward) failure(p *pump, message []byte) (passOn bool, err error) {
 		return false, send(p, s.failed(reason))
 	}
 	changed := false
-	if position, err := strconv.Atoi(told.get('P')); err == nil {
-		if r, ok := s.traffic.failing(d.parsed); ok {
+	if r, ok := s.traffic.failing(d.parsed); ok {
+		if r.failure != nil {
+			return false, send(p, r.failure)
+		}
+		if position, err := strconv.Atoi(told.get('P')); err == nil {
 			told.set('P', strconv.Itoa(r.original(position)))
 			told.set('M', withoutSchema(told.get('M')))
 			changed = true

@@ -1,8 +1,8 @@
 package gateway
 
 import (
+	"bytes"
 	"encoding/binary"
-	"slices"
 
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -10,23 +10,24 @@ import (
 // injection is a query of our own between two of the client's, who gets none of
 // the answers.
 type injection struct {
-	rows [][]byte // the first column of each row
-	ok   bool
-	done chan struct{}
+	rows    [][]byte // the first column of each row
+	failure []byte   // an ErrorResponse
+	done    chan struct{}
 }
 
-// ask runs a query of our own in the server's session. It returns false if there
-// was an error. That costs the client no transaction: its statement is the one to end
-// with a timeout, or with the cancel request that was meant for it.
-func (s *session) ask(up *pump, sql string, args ...string) (rows [][]byte, ok bool) {
-	question := extended(sql, args...)
-	if s.traffic.idle() {
-		return s.inject(up, question)
+// ask runs a query of our own in the server's session, before a statement of the
+// client's. A time-out or a cancel request that hits it was meant for the statement,
+// which fails with that; so does the statement if its transaction is lost.
+func (s *session) ask(up *pump, sql string, args ...string) (rows [][]byte) {
+	idle := s.traffic.idle()
+	rows, failure := s.inject(up, extended(sql, args...))
+	if failure == nil {
+		return rows
 	}
-	if rows, ok = s.inject(up, slices.Concat(extended("SAVEPOINT "+injected), question, extended("RELEASE SAVEPOINT "+injected))); !ok {
-		s.inject(up, slices.Concat(extended("ROLLBACK TO SAVEPOINT "+injected), extended("RELEASE SAVEPOINT "+injected)))
+	if told, ok := parseFields(failure); ok && (!idle || told.get('C') == string(elog.QueryCanceled)) {
+		s.failure = failure
 	}
-	return rows, ok
+	return rows
 }
 
 // injected names what our queries need for themselves.
@@ -54,25 +55,25 @@ func extended(sql string, args ...string) (messages []byte) {
 }
 
 // inject sends messages, and a Sync. The up goroutine calls it while the server has
-// nothing to do. It returns false if there was an error, which the client does not
-// see either.
-func (s *session) inject(up *pump, messages []byte) (rows [][]byte, ok bool) {
+// nothing to do. It returns an ErrorResponse if there was one, which the client does
+// not see.
+func (s *session) inject(up *pump, messages []byte) (rows [][]byte, failure []byte) {
 	if err := up.flush(); err != nil {
-		return nil, false
+		return nil, nil
 	}
-	i := &injection{ok: true, done: make(chan struct{})}
+	i := &injection{done: make(chan struct{})}
 	s.traffic.mu.Lock()
 	s.traffic.injected = i
 	s.traffic.mu.Unlock()
 	s.down.wanted.Store(&wantedOfInjection)
 	if _, err := s.server.Write(append(messages, 'S', 0, 0, 0, 4)); err != nil {
-		return nil, false
+		return nil, nil
 	}
 	select {
 	case <-i.done:
-		return i.rows, i.ok
+		return i.rows, i.failure
 	case <-s.ended:
-		return nil, false
+		return nil, nil
 	}
 }
 
@@ -94,7 +95,7 @@ func (s *session) take(i *injection, message []byte) (passOn bool) {
 			i.rows = append(i.rows, value)
 		}
 	case 'E':
-		i.ok = false
+		i.failure = bytes.Clone(message)
 		if told, ok := parseFields(message); ok && told.get('V') == elog.Fatal.String() {
 			return true
 		}

@@ -9,8 +9,6 @@ import (
 	"github.com/jackc/pgproto3/v2"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-
-	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
 // trap is a schema pgexthost whose view tells that it was used. Whoever owns it could
@@ -91,17 +89,44 @@ func TestAskingTakesNothingFromTheClient(t *testing.T) {
 	hears("redirected", msg('Q', "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SELECT usename FROM pg_stat_activity\x00"))
 }
 
-// A time-out that hits what is asked hits the client's statement next, and not its
-// transaction.
-func TestATimeoutWhileAskingIsTheStatementsOwn(t *testing.T) {
+// A time-out or a cancel request that hits what is asked was meant for the client's
+// statement.
+func TestAnEndWhileAskingIsTheStatementsOwn(t *testing.T) {
 	at := trapped(t, "trap_timeout")
 	conn, other := open(t, at(shared(t).unix("postgres"))), open(t, at(sharedServer(t).ConnInfo()))
 	check(t, execute(t, other, "BEGIN; LOCK TABLE pg_namespace"))
-	check(t, execute(t, conn, "BEGIN; SAVEPOINT s; SET LOCAL statement_timeout = 100"))
-	expectState(t, execute(t, conn, "SELECT usename FROM pg_stat_activity"), elog.QueryCanceled)
+	observer := direct(t)
+	const look = "SELECT usename FROM pg_stat_activity"
+	for name, run := range map[string]func(ctx context.Context) error{
+		"simple": func(ctx context.Context) error { _, err := conn.PgConn().Exec(ctx, look).ReadAll(); return err },
+		"extended": func(ctx context.Context) error {
+			return conn.PgConn().ExecParams(ctx, look, nil, nil, nil, nil).Read().Err
+		},
+		"prepared": func(ctx context.Context) error {
+			_, err := conn.PgConn().Prepare(ctx, "a statement", look, nil)
+			return err
+		},
+	} {
+		for _, begin := range []string{"SELECT 1", "BEGIN; SAVEPOINT s"} {
+			check(t, execute(t, conn, begin+"; SET statement_timeout = 100"))
+			if err := run(testContext(t)); sqlState(err) != "57014" || !strings.Contains(err.Error(), "statement timeout") {
+				t.Errorf("%s, %s: got %v", name, begin, err)
+			}
+			check(t, execute(t, conn, "ROLLBACK; SET statement_timeout = 0; "+begin))
+			failed := make(chan error, 1)
+			go func() { failed <- run(testContext(t)) }()
+			eventually(t, "the question waits", func() bool {
+				return one(t, observer, "SELECT count(*)::text FROM pg_locks WHERE NOT granted AND pid = $1", int(conn.PgConn().PID())) == "1"
+			})
+			check(t, conn.PgConn().CancelRequest(testContext(t)))
+			if err := <-failed; sqlState(err) != "57014" || !strings.Contains(err.Error(), "user request") {
+				t.Errorf("%s, %s: got %v", name, begin, err)
+			}
+			check(t, execute(t, conn, "ROLLBACK"))
+		}
+	}
 	check(t, execute(t, other, "ROLLBACK"))
-	check(t, execute(t, conn, "ROLLBACK TO s"))
-	check(t, execute(t, conn, "SELECT usename FROM pg_stat_activity"))
+	check(t, execute(t, conn, look))
 }
 
 // execute runs statements as a text.

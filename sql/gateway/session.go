@@ -47,8 +47,10 @@ type session struct {
 	// it may have.
 	first map[string]string
 	reset atomic.Bool
-	// Likewise: whether names can be redirected, as it was last found.
+	// Likewise: whether names can be redirected, as it was last found; and the error
+	// that what was asked for a statement has met, in the place of the statement.
 	redirects bool
+	failure   []byte
 }
 
 // serve serves one client that has connected, until it leaves or is told to.

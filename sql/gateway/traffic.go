@@ -49,6 +49,7 @@ type rewrite struct {
 	batch    int
 	parse    int // which Parse of the batch; 0 if it is a Query
 	original func(position int) int
+	failure  []byte // what the client is told in the place of the error; or nil
 }
 
 // begin notes that the client has begun a batch, and reports whether it has: amid
@@ -199,10 +200,11 @@ func (t *traffic) answer(status byte) (called bool) {
 
 // rewritten notes that a statement of the batch that the client is about to send
 // goes to the server in other words.
-func (t *traffic) rewritten(parse int, original func(int) int) {
+func (t *traffic) rewritten(r rewrite) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.rewrites = append(t.rewrites, rewrite{batch: t.sent, parse: parse, original: original})
+	r.batch = t.sent
+	t.rewrites = append(t.rewrites, r)
 }
 
 // failing returns what stands for the statement in which the server has found an

@@ -172,9 +172,9 @@ func TestAnErrorBelongsToTheStatementItAnswers(t *testing.T) {
 	at := func(n int) func(int) int { return func(position int) int { return n*1000 + position } }
 	tr := &w.session.traffic
 	w.client("Q")
-	tr.rewritten(1, at(1)) // the first Parse of the next batch
+	tr.rewritten(rewrite{parse: 1, original: at(1)}) // the first Parse of the next batch
 	w.client("PBP")
-	tr.rewritten(2, at(2)) // and, in truth, the second
+	tr.rewritten(rewrite{parse: 2, original: at(2)}) // and, in truth, the second
 	w.client("S")
 	if _, ok := tr.failing(0); ok {
 		t.Error("the Query is taken for rewritten")

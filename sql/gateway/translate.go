@@ -67,8 +67,8 @@ AND (o.rolsuper OR pg_catalog.pg_has_role(o.oid, h.oid, 'MEMBER') AND NOT pg_cat
 // which the first may be one that has to come before any query (SET TRANSACTION).
 func (s *session) canRedirect(up *pump, alone bool) bool {
 	if s.traffic.receptive() && (alone || s.traffic.idle()) {
-		rows, ok := s.ask(up, redirectable, s.login)
-		s.redirects = ok && len(rows) > 0
+		rows := s.ask(up, redirectable, s.login)
+		s.redirects = len(rows) > 0
 	}
 	return s.redirects
 }

@@ -67,9 +67,13 @@ func (u *upward) examine(p *pump, message []byte) (passOn bool, err error) {
 	return false, err
 }
 
+// noStatement is a text of which the server makes none.
+const noStatement = "pgexthost"
+
 // rewritten returns the message that goes to the server instead of a Query or a
 // Parse, or nil.
 func (u *upward) rewritten(p *pump, message []byte) []byte {
+	defer func() { u.session.failure = nil }()
 	head := headerSize
 	if message[0] == 'P' { // the statement's name comes first
 		end := bytes.IndexByte(message[headerSize:], 0)
@@ -87,10 +91,14 @@ func (u *upward) rewritten(p *pump, message []byte) []byte {
 		parse = 0
 	}
 	sql, original := u.session.translate(p, message[head:head+size], message[0] == 'Q')
-	if original == nil {
+	failure := u.session.failure
+	switch {
+	case failure != nil:
+		sql = noStatement
+	case original == nil:
 		return nil
 	}
-	u.session.traffic.rewritten(parse, original)
+	u.session.traffic.rewritten(rewrite{parse: parse, original: original, failure: failure})
 	replacement := append([]byte{}, message[:head]...)
 	replacement = append(replacement, sql...)
 	return finishMessage(append(replacement, message[head+size:]...))
