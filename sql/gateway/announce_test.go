@@ -77,21 +77,43 @@ func TestAChangedSettingIsToldWithoutTheClientsNotice(t *testing.T) {
 		change(ofLibrary("lib.value", fmt.Sprint(i)))
 		p.raw(pipeline)
 		for _, want := range []string{"long", "extended", fmt.Sprint(i)} {
-			m := p.receive()
-			for {
-				if row, ok := m.(*pgproto3.DataRow); ok {
-					if string(row.Values[0]) != want {
-						t.Fatalf("%d: got %q, want %q", i, row.Values[0], want)
-					}
-					break
-				}
-				if _, ok := m.(*pgproto3.ErrorResponse); ok {
-					t.Fatalf("%d: got %v", i, m)
-				}
-				m = p.receive()
+			if got := onlyAnswer(t, p); got != want {
+				t.Fatalf("%d: got %q, want %q", i, got, want)
 			}
-			until[*pgproto3.ReadyForQuery](p)
 		}
+	}
+}
+
+// onlyAnswer is the row of the next statement, of which nothing else may be heard.
+func onlyAnswer(t *testing.T, p *peer) (value string) {
+	t.Helper()
+	for {
+		switch m := p.receive().(type) {
+		case *pgproto3.RowDescription, *pgproto3.ParseComplete, *pgproto3.BindComplete:
+		case *pgproto3.DataRow:
+			value = string(m.Values[0])
+			if m, ok := p.receive().(*pgproto3.CommandComplete); !ok {
+				t.Fatalf("got %T behind a row", m)
+			}
+			if m, ok := p.receive().(*pgproto3.ReadyForQuery); !ok {
+				t.Fatalf("got %T behind a statement", m)
+			}
+			return value
+		default:
+			t.Fatalf("got %T %v", m, m)
+		}
+	}
+}
+
+// What comes amid the answer to a client's statement would be taken for the client's.
+func TestAChangeWaitsUntilTheServerHasNothingToDo(t *testing.T) {
+	w := newWire(t).client("Q")
+	s := w.session
+	s.told = make(map[string]string)
+	s.gateway.known.latest.Store(newAnnounced([]setting{ofLibrary("lib.value", "1")}))
+	s.refresh(w.pump) // to a server that there is not
+	if len(s.told) > 0 {
+		t.Errorf("told %v", s.told)
 	}
 }
 

@@ -102,12 +102,13 @@ func (t *traffic) data() {
 	}
 }
 
-// dataEnd notes that no more of them come.
+// dataEnd notes that no more of them come. What was amid is kept: the server may
+// have found an error by then that is still on its way.
 func (t *traffic) dataEnd() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.copying {
-		t.copying, t.amid = false, 0
+		t.copying = false
 	} else if len(t.ahead) > 0 {
 		t.note(aheadEnd)
 	}
@@ -137,7 +138,7 @@ func (t *traffic) copies() {
 		case aheadData:
 			begun = true
 		case aheadEnd:
-			t.copying, t.amid = false, 0
+			t.copying = false
 		}
 		next++
 	}
@@ -263,12 +264,12 @@ func (t *traffic) waits() bool {
 func (t *traffic) receptive() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !t.open && t.sent == t.answered && t.status != 'E'
+	return !t.open && !t.lost && t.sent == t.answered && t.status != 'E'
 }
 
 // inTransaction reports whether the session is in a transaction block, or may be.
 func (t *traffic) inTransaction() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.open || t.sent != t.answered || t.status != 'I'
+	return t.open || t.lost || t.sent != t.answered || t.status != 'I'
 }

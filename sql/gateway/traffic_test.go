@@ -109,8 +109,15 @@ func TestWhenTheServerHasNothingToDo(t *testing.T) {
 		"PBEdcS 12EZ":            true,
 		"Q CG dc CG dc CZ":       true, // COPY twice in a Query
 		"QdcSQ":                  false,
-		"PBES 12G dSdc ES Z":     false, // an error before the Sync or behind it: nobody knows
-		"PBES 12G ddc ES Z":      false,
+		"PBES 12G dSdc E S Z":    false, // an error before the Sync or behind it: nobody knows
+		"PBES 12G dSdc E S ZZ":   true,
+		"PBES 12G dSdcS EZ":      false, // the same when it comes late
+		"PBES 12G dSdcS EZZ":     true,
+		"PBES 12G dSdcS CZ":      true,
+		"PBESdSdcS 12GEZ":        false,
+		"PBESdSdcS 12GCZ":        true,
+		"PBES 12G ddc E S":       false,
+		"PBES 12G ddc E S Z":     true,
 		"PBES 12G ddcS EZ":       true,
 		"PBESddcS 12GEZ":         true,
 		"PBES 12G dd E S Z":      true,
@@ -121,7 +128,9 @@ func TestWhenTheServerHasNothingToDo(t *testing.T) {
 		"dcdc":                   true, // nobody listens
 		"dcdcQ Z":                true,
 		"Q ZZ":                   false, // more answers than questions
-		"Qdc EZ":                 true,  // data that nobody wants
+		"Q ZZ Q":                 false, // for good
+		"Q ZZ Q Z":               false,
+		"Qdc EZ":                 true, // data that nobody wants
 		"QdcQ EZ":                false,
 		"QdcQ EZCZ":              true,
 		"PBESPBES 12EZ12CZ":      true,
@@ -134,6 +143,9 @@ func TestWhenTheServerHasNothingToDo(t *testing.T) {
 		w := newWire(t).talk(conversation)
 		if got := w.session.traffic.idle(); got != idle {
 			t.Errorf("%q: idle is %v: sent %d (%v), answered %d", conversation, got, w.session.traffic.sent, w.session.traffic.open, w.session.traffic.answered)
+		}
+		if w.session.traffic.receptive() != idle || w.session.traffic.inTransaction() == idle {
+			t.Errorf("%q: receptive: %v, in a transaction: %v", conversation, w.session.traffic.receptive(), w.session.traffic.inTransaction())
 		}
 	}
 }
