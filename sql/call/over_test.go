@@ -104,14 +104,15 @@ func TestAStaleReplyIsForNobody(t *testing.T) {
 	c.refuses("SELECT FROM pgexthost.sessions()", "57014")
 	c.exec("SET statement_timeout = 0")
 	b.host.set(0)
-	done := make(chan int, 1)
-	go func() { done <- query[int](c, launch+"1)") }()
+	var pid int
+	done := make(chan error, 1)
+	go func() { done <- c.QueryRow(within(t), launch+"1)").Scan(&pid) }()
 	b.waitFor("the next call", func() bool { return b.host.count() == 1 })
 	close(stuck)
 	// Another session's call, which is behind the reply in the control's mail.
 	query[int](b.connect("alice"), "SELECT count(*) FROM pgexthost.sessions()")
 	b.host.set(77)
-	if pid := <-done; pid != 77 {
-		t.Errorf("pid %d", pid)
+	if err := <-done; err != nil || pid != 77 {
+		t.Errorf("pid %d, %v", pid, err)
 	}
 }
