@@ -17,8 +17,8 @@ USER 65532:65532
 # A directory below the volume, since that itself may belong to root.
 ENV PGEXTHOST_DATA=/var/lib/pgexthost/data
 VOLUME /var/lib/pgexthost
-# Fast shutdown. Without it, docker stop sends SIGTERM, which waits for the gateway's
-# clients.
+# Fast shutdown. Without it, docker stop sends SIGTERM, which waits for clients of
+# the gateway.
 STOPSIGNAL SIGINT
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["/usr/local/bin/pgexthost", "status"]
 ENTRYPOINT ["/usr/local/bin/pgexthost"]

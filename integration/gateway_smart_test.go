@@ -99,8 +99,8 @@ func TestASmartShutdownWaitsForTheSessionsOfTheGateway(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	for pattern, want := range map[string]int{
-		`received smart shutdown request$`:                                                         1,
-		`LOG:  shutting down$`:                                                                     1,
+		`received smart shutdown request$`: 1,
+		`LOG:  shutting down$`:             1,
 		`FATAL:  terminating background worker "worker_spi dynamic" due to administrator command$`: 2,
 	} {
 		if n := h.count(pattern); n != want {

@@ -99,3 +99,6 @@ func FillTallies(s *Segment, word uint64) {
 		t.requests[i].Store(word)
 	}
 }
+
+// AdmitSessions takes RefuseSessions back, as no host does.
+func AdmitSessions(s *Segment) { s.head.refusal.Store(0) }

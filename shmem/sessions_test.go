@@ -1,6 +1,8 @@
 package shmem_test
 
 import (
+	"runtime"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pgexthost/pgexthost/shmem"
@@ -58,23 +60,63 @@ func TestSessionsAreRefusedFromThePostmastersWordOn(t *testing.T) {
 	}
 }
 
+// race lets the last session leave while the postmaster does something else, in
+// each round at the same moment. It calls over to wait for the end of that.
+func race(t *testing.T, rounds int64, before func(*shmem.Segment), meanwhile func(s *shmem.Segment, over func())) {
+	t.Helper()
+	s, alarm := newSegment(t, 1, 1)
+	var begun, over atomic.Int64
+	await := func(counter *atomic.Int64, n int64) {
+		for counter.Load() < n {
+			runtime.Gosched()
+		}
+	}
+	go func() {
+		for n := range rounds {
+			await(&begun, n+1)
+			s.SetSessions(alarm, 1, 0)
+			over.Store(n + 1)
+		}
+	}()
+	for n := range rounds {
+		shmem.AdmitSessions(s)
+		s.SetSessions(alarm, 1, 1)
+		s.TakePostmasterSignal(shmem.PMSignalSessionsEnded)
+		before(s)
+		begun.Store(n + 1)
+		meanwhile(s, func() { await(&over, n+1) })
+	}
+}
+
 // Whoever comes first, the last session's end is seen or told.
 func TestTheEndOfTheLastSessionIsNeverMissed(t *testing.T) {
-	for range 2000 {
-		s, alarm := newSegment(t, 1, 1)
-		s.SetSessions(alarm, 1, 1)
-		left := make(chan struct{})
-		go func() {
-			s.SetSessions(alarm, 1, 0)
-			close(left)
-		}()
+	missed := 0
+	race(t, 50_000, func(*shmem.Segment) {}, func(s *shmem.Segment, over func()) {
 		s.RefuseSessions()
 		seen := s.Sessions(1) == 0
-		<-left
+		over()
 		if told := s.TakePostmasterSignal(shmem.PMSignalSessionsEnded); !seen && !told {
-			t.Fatal("it was")
+			missed++
 		}
-		_ = s.Close()
-		_ = alarm.Close()
+	})
+	if missed > 0 {
+		t.Errorf("%d times it was", missed)
+	}
+}
+
+// And who is told finds it so.
+func TestWhoIsToldOfTheLastSessionsEndSeesIt(t *testing.T) {
+	wrong := 0
+	race(t, 5_000, (*shmem.Segment).RefuseSessions, func(s *shmem.Segment, over func()) {
+		for !s.TakePostmasterSignal(shmem.PMSignalSessionsEnded) {
+			runtime.Gosched()
+		}
+		if s.Sessions(1) != 0 {
+			wrong++
+		}
+		over()
+	})
+	if wrong > 0 {
+		t.Errorf("%d times it did not", wrong)
 	}
 }

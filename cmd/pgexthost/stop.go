@@ -47,7 +47,7 @@ const smart = "smart"
 var shutdownModes = []shutdownMode{{smart, unix.SIGTERM}, {"fast", unix.SIGINT}, {"immediate", unix.SIGQUIT}}
 
 const shutdownModesHelp = `Shutdown modes are:
-  smart       stop once the last client of the gateway has left
+  smart       wait until the gateway's clients have left, then as fast
   fast        stop the workers, each in good order, and wait for them (default)
   immediate   end the workers without letting them clean up`
 
