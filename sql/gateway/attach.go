@@ -93,7 +93,7 @@ func (s *session) fail(reason *elog.ErrorData) {
 // settle sees to it that a failure ends with the statement, which may have caught
 // it: neither its cancel request nor its reason is for the next one.
 func (s *session) settle() {
-	s.takeFailure()
+	_ = s.takeFailure()
 	s.failing.Wait()
 }
 
