@@ -3,6 +3,7 @@ package call_test
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -163,5 +164,31 @@ func TestTakenLocksDelayAnAnswerAtMost(t *testing.T) {
 			t.Errorf("%s: got %d", locks, got)
 		}
 		c.exec("SELECT pg_advisory_unlock_all()")
+	}
+}
+
+// Nobody can know beforehand which locks an answer takes. Should somebody have one of
+// them all the same, others do.
+func TestAnAnswerIsSaidWithOtherLocks(t *testing.T) {
+	b := newBed(t)
+	attacker := b.plain(b.database, "stranger")
+	const pid = 4711
+	for _, which := range []int{0, 3, -1} { // -1: all
+		first, held, err := call.SayThough(within(t), b.conninfo+" user=owner", b.database, pid, func(keys []int64) {
+			if which >= 0 {
+				keys = keys[which : which+1]
+			}
+			attacker.exec("SELECT pg_advisory_unlock_all()")
+			query[int](attacker, "SELECT count(pg_advisory_lock(k)) FROM unnest($1::bigint[]) k", keys)
+		})
+		check(t, err)
+		if len(held) != len(first) {
+			t.Errorf("%d: said with %d locks of %d", which, len(held), len(first))
+		}
+		for _, key := range held {
+			if slices.Contains(first, key) {
+				t.Errorf("%d: said with a lock of the first attempt", which)
+			}
+		}
 	}
 }

@@ -40,7 +40,11 @@ func TestTheLocksOfAnAnswerGoWithItsStatement(t *testing.T) {
 		}
 	}
 	c.leave()
-	b.waitFor("the state lock to go", func() bool { return query[int](other, stateLocks) == 0 })
+	another := b.connect("alice") // whose calls keep the locks' own session from ending
+	b.waitFor("the state lock to go", func() bool {
+		query[int](another, launch+"1)")
+		return query[int](other, stateLocks) == 1
+	})
 }
 
 // isForgotten waits until nobody looks for a worker any more. A call looks every
