@@ -58,7 +58,7 @@ func nodeModules(t *testing.T) (node, modules string) {
 		t.Skipf("no place to keep packages in: %v", err)
 	}
 	dir := filepath.Join(cache, "pgexthost", "node", strings.ReplaceAll(nodeDriver, "@", "-"))
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // a cache of public packages
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	defer lockFile(t, filepath.Join(dir, "lock"))()
