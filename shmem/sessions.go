@@ -5,7 +5,7 @@ package shmem
 // a time. It wakes the postmaster when the last session has gone while new ones
 // are refused, and else never: sessions come and go by the thousand.
 func (s *Segment) SetSessions(a *Alarm, gateway, sessions int) {
-	s.head.sessions.Store(uint64(uint32(gateway))<<32 | uint64(uint32(sessions)))
+	s.head.sessions.Swap(uint64(uint32(gateway))<<32 | uint64(uint32(sessions)))
 	if sessions == 0 && s.RefusesSessions() {
 		s.SendPostmasterSignal(a, PMSignalSessionsEnded)
 	}
@@ -23,8 +23,10 @@ func (s *Segment) Sessions(gateway int) int {
 
 // RefuseSessions has the gateway let in no new clients, for good. Only the
 // postmaster calls it, and before it asks for Sessions: either it sees the last
-// session go, or the gateway sees that it wants to be woken.
-func (s *Segment) RefuseSessions() { s.head.refusal.Store(s.refusal()) }
+// session go, or the gateway sees that it wants to be woken. So each of the two
+// writes before it reads, with Swap: under the race detector a Store may be seen
+// after a Load that follows it.
+func (s *Segment) RefuseSessions() { s.head.refusal.Swap(s.refusal()) }
 
 // RefusesSessions reports whether the postmaster has called RefuseSessions.
 func (s *Segment) RefusesSessions() bool { return s.head.refusal.Load() == s.refusal() }
