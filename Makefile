@@ -23,7 +23,7 @@ demo: build postgres ## See worker_spi work, end to end, against a private serve
 	@bin/pgexthost demo
 
 test: build postgres ## Run all tests, with real processes and a real server (COUNT=20 repeats)
-	$(GO) test -count=$(COUNT) $(TESTFLAGS) ./...
+	$(GO) test -timeout 20m -count=$(COUNT) $(TESTFLAGS) ./...
 
 test-matrix: ## Run the integration tests on PostgreSQL 15 to 18, and tabulate (VERSIONS='16 18', TESTFLAGS='-run Worker')
 	@GO="$(GO)" scripts/test-matrix '$(or $(VERSIONS),15 16 17 18)' -timeout 1h $(TESTFLAGS)
@@ -44,7 +44,7 @@ torture: build ## Garbage in shared memory, random scripts against the model, an
 	PGEXTHOST_TEST_RANDOM_KILLS=$(or $(KILLS),1000) $(GO) test -count=1 -timeout 1h -v -run TestKillsAtRandomPoints ./integration
 
 race: build postgres ## Run all tests under the race detector (needs gcc)
-	PGEXTHOST_ROUNDS=$(or $(ROUNDS),30) CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test -race -count=$(COUNT) $(TESTFLAGS) ./...
+	PGEXTHOST_ROUNDS=$(or $(ROUNDS),30) CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test -race -timeout 20m -count=$(COUNT) $(TESTFLAGS) ./...
 
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT) ## Run the linters, and check what no linter knows
 	@$< run
