@@ -103,6 +103,7 @@ func newReader(t *testing.T, options localpg.Options) *reader {
 	t.Cleanup(func() { _ = os.RemoveAll(home) })
 	bin := filepath.Join(home, "bin")
 	return &reader{dir: home, home: home, server: server, learned: make(map[string]string), env: append(os.Environ(),
+		"MAKEFLAGS=", "MAKELEVEL=", // those of the make that runs this test
 		"PATH="+bin+":"+os.Getenv("PATH")+":"+server.Binaries().Dir,
 		"PGHOST="+server.Dir(), fmt.Sprintf("PGPORT=%d", server.Port()), "PGUSER=postgres", "PGDATABASE=", "PGEXTHOST_DATA=",
 		"GOPROXY=off", "GOFLAGS=-mod=readonly", "GOWORK=off", "LC_ALL=C", "PAGER=", "PSQLRC=/nonexistent",

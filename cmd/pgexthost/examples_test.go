@@ -50,9 +50,11 @@ func TestTheExamplesRunAsExecutablesUnderAHost(t *testing.T) {
 		}
 	}
 	i.run(0, "stop")
+	// A table that another of the workers is just changing is analyzed next time.
+	log := strings.ReplaceAll(i.log(), `WARNING:  skipping analyze of "events" --- lock not available`, "")
 	for _, bad := range []string{"ERROR:", "WARNING:", "PANIC:", "panic:"} {
-		if strings.Contains(i.log(), bad) {
-			t.Errorf("the log has %s\n%s", bad, i.log())
+		if strings.Contains(log, bad) {
+			t.Errorf("the log has %s\n%s", bad, log)
 		}
 	}
 }
