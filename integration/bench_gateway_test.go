@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"runtime"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,6 +52,7 @@ func startRelay(b *testing.B, h *testHost, program string) place {
 	dir, server := shortTempDir(b), privateServer(b)
 	cmd := exec.Command(program, "relay", filepath.Join(dir, ".s.PGSQL.5432"), filepath.Join(server.Dir(), ".s.PGSQL."+strconv.Itoa(server.Port())))
 	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // as the gateway: Linux shares the processors out by session
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}

@@ -36,8 +36,8 @@ type announcements struct {
 }
 
 // lookInterval is how long a session that runs one statement after the other may
-// not notice that the file has changed. To look before each of them would cost a
-// short one a tenth of what it takes to pass it on.
+// not notice that the file has changed. To look before each of them is one more
+// system call for each, under a lock that all sessions share.
 const lookInterval = 10 * time.Millisecond
 
 var began = time.Now()
