@@ -30,7 +30,7 @@ test-matrix: ## Run the integration tests on PostgreSQL 15 to 18, and tabulate (
 
 portable: postgres ## Run what works without a host as on macOS: with the portable files in the place of Linux's
 	$(GO) test -tags portable -count=$(COUNT) -run 'Latch|WakeUp|Sleep|Word|Bed' ./shmem
-	$(GO) test -tags portable -count=$(COUNT) $(TESTFLAGS) ./plugins/... ./workerspi ./examples/heartbeat ./examples/janitor ./examples/queue ./internal/localpg
+	$(GO) test -tags portable -count=$(COUNT) $(TESTFLAGS) ./plugins/... ./workerspi ./examples/heartbeat
 
 torture: build ## Garbage in shared memory, random scripts against the model, and kills at random points, for long (ROUNDS=10000 CHECKS=100000 KILLS=1000)
 	PGEXTHOST_TORTURE=$(or $(ROUNDS),10000) $(GO) test -count=1 -timeout 30m -v -run 'SharedMemory' ./host ./integration
