@@ -35,6 +35,9 @@ func TestTheLocksOfAnAnswerGoWithItsStatement(t *testing.T) {
 	for i := range 3 {
 		query[int](c, launch+itoa(i)+")")
 		b.waitFor("the answer's locks to go", func() bool { return query[int](other, payloadLocks) == 0 })
+		if t.Failed() {
+			return
+		}
 		if n := query[int](other, stateLocks); n != 1 {
 			t.Errorf("%d state locks are held for a session", n)
 		}
