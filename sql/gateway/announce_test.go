@@ -75,6 +75,7 @@ func TestAChangedSettingIsToldWithoutTheClientsNotice(t *testing.T) {
 	)
 	for i := 1; i <= 5; i++ {
 		change(ofLibrary("lib.value", fmt.Sprint(i)))
+		b.gateway.known.looked.Store(-int64(lookInterval)) // long ago
 		p.raw(pipeline)
 		for _, want := range []string{"long", "extended", fmt.Sprint(i)} {
 			if got := onlyAnswer(t, p); got != want {
