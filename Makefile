@@ -43,8 +43,10 @@ torture: build ## Garbage in shared memory, random scripts against the model, an
 	PGEXTHOST_TEST_GATEWAY_CALLS=$(or $(ROUNDS),10000) $(GO) test -count=1 -timeout 1h -v -run TestRandomCallsThrough ./integration
 	PGEXTHOST_TEST_RANDOM_KILLS=$(or $(KILLS),1000) $(GO) test -count=1 -timeout 1h -v -run TestKillsAtRandomPoints ./integration
 
+# Without the tests of documents and of the image, which run programs that were built
+# without it.
 race: build postgres ## Run all tests under the race detector (needs gcc)
-	PGEXTHOST_ROUNDS=$(or $(ROUNDS),30) CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test -race -timeout 20m -count=$(COUNT) $(TESTFLAGS) ./...
+	PGEXTHOST_ROUNDS=$(or $(ROUNDS),30) CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test -race -timeout 20m -count=$(COUNT) $(TESTFLAGS) $$($(GO) list ./... | grep -v -e '/docs$$' -e '/container$$')
 
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT) ## Run the linters, and check what no linter knows
 	@$< run
