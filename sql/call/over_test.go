@@ -83,10 +83,10 @@ func TestTheNextCallCancelsTheOneBefore(t *testing.T) {
 		// The server sends its process the signal twice, which may see both.
 		ended <- c.try(`DO $$ BEGIN
 			BEGIN
-				PERFORM pgexthost.launch_now('lib', 'main');
-			EXCEPTION WHEN query_canceled THEN NULL;
-			END;
-			BEGIN
+				BEGIN
+					PERFORM pgexthost.launch_now('lib', 'main');
+				EXCEPTION WHEN query_canceled THEN NULL;
+				END;
 				PERFORM pg_sleep(0.2);
 			EXCEPTION WHEN query_canceled THEN NULL;
 			END;
