@@ -125,7 +125,9 @@ func TestAWrongNonceIsNobodys(t *testing.T) {
 	b := newBed(t)
 	for _, nonce := range []string{"", "x", strings.Repeat("g", 32), strings.Repeat("A", 32), strings.Repeat("ab", 17)} {
 		s := b.calls.Attach(b.database, 1, nonce, func(e *elog.ErrorData) { t.Errorf("%q: %v", nonce, e) })
-		s.Handle("register", encoded("{}"), strings.Repeat("ab", 8)+" "+strings.Repeat("cd", 32))
+		if s.Handle("register", encoded("{}"), strings.Repeat("ab", 8)+" "+strings.Repeat("cd", 32)) {
+			t.Errorf("%q: it is taken for a call", nonce)
+		}
 		s.Over()
 		s.Close()
 	}

@@ -20,7 +20,7 @@ type Host interface {
 	GetBackgroundWorkerPid(h plugins.Handle) (status plugins.HandleStatus, pid int, err error)
 }
 
-// IsRequest reports whether a message of the server with this SQLSTATE is a call,
+// IsRequest reports whether a message of the server with this SQLSTATE may be a call,
 // which is for [Session.Handle] and not for the client.
 func IsRequest(sqlstate string) bool { return sqlstate == "PX001" }
 

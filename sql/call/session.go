@@ -32,17 +32,21 @@ type news struct {
 }
 
 // Handle takes a call: the fields MESSAGE, DETAIL and HINT of a message for which
-// [IsRequest] holds. What no function of schema pgexthost has sent has no effect.
-func (s *Session) Handle(verb, argument, idAndProof string) {
+// [IsRequest] holds. It returns false for what is no call of this session's, but
+// something that a client has raised for itself. What has the form of one, and was not
+// sent by a function of schema pgexthost, has no effect.
+func (s *Session) Handle(verb, argument, idAndProof string) bool {
 	if !s.valid {
-		return
+		return false
 	}
-	if r, ok := parseRequest(s.id, verb, argument, idAndProof); ok {
+	r, ok := parseRequest(s.id, verb, argument, idAndProof)
+	if ok {
 		s.tell(func() bool {
 			s.active, s.known, s.news.request = true, true, &r
 			return true
 		})
 	}
+	return ok
 }
 
 // Over says that the statement has ended: what it still waits for is cancelled,

@@ -10,8 +10,9 @@ import (
 
 // Caller answers the calls of one session's functions. Its methods do not wait.
 type Caller interface {
-	// Handle takes a request as a function has sent it.
-	Handle(verb, argument, idAndProof string)
+	// Handle takes a request as a function has sent it. False: it is none of this
+	// session's.
+	Handle(verb, argument, idAndProof string) bool
 	// Over says that the statement is over that has asked.
 	Over()
 	// Close says that the session is.

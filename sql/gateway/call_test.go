@@ -1,12 +1,14 @@
 package gateway
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/sql/call"
 )
 
 const launchNow = "SELECT pgexthost.launch_now('lib', 'main')::text"
@@ -72,5 +74,37 @@ func TestACallThatCannotBeAnsweredSaysWhy(t *testing.T) {
 	expectState(t, try(t, conn, launchNow), elog.ObjectNotInPrerequisite)
 	if got := one(t, conn, "SELECT 'alive'"); got != "alive" {
 		t.Error(got)
+	}
+}
+
+// A client may raise what it likes, and hears it.
+func TestWhatOnlyLooksLikeACallIsTheClients(t *testing.T) {
+	h := newHosted(t)
+	config, err := pgx.ParseConfig(h.conninfo("postgres"))
+	check(t, err)
+	var heard []string
+	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { heard = append(heard, n.Code+" "+n.Message) }
+	conn, err := pgx.ConnectConfig(testContext(t), config)
+	check(t, err)
+	defer func() { check(t, conn.Close(testContext(t))) }()
+	do(t, conn, `DO $$ BEGIN
+		RAISE INFO 'register' USING ERRCODE = 'PX001', DETAIL = 'd', HINT = 'h';
+		RAISE INFO 'DROP EXTENSION' USING ERRCODE = 'PX002', DETAIL = 'd';
+	END $$`)
+	if want := []string{"PX001 register", "PX002 DROP EXTENSION"}; !slices.Equal(heard, want) {
+		t.Errorf("the client heard %q, want %q", heard, want)
+	}
+}
+
+// Were a session taken for one that waits, its client's end would cancel what runs.
+func TestWhatOnlyLooksLikeACallIsNotWaitedFor(t *testing.T) {
+	answers := call.NewServer(&fakeHost{}, func() string { return "" }, func(*elog.ErrorData) {})
+	defer answers.Close()
+	w := newWire(t)
+	w.session.calls = answers.Attach("postgres", 1, newNonce(), func(*elog.ErrorData) {})
+	passOn, err := w.down.examine(w.pump, fields{{'C', "PX001"}, {'M', "register"}}.encode('N'))
+	check(t, err)
+	if !passOn || w.session.traffic.waits() {
+		t.Errorf("passed on %v, waits %v", passOn, w.session.traffic.waits())
 	}
 }

@@ -3,7 +3,6 @@ package gateway
 import (
 	"os"
 
-	"github.com/pgexthost/pgexthost/connect"
 	"github.com/pgexthost/pgexthost/internal/library"
 	"github.com/pgexthost/pgexthost/internal/settings"
 	"github.com/pgexthost/pgexthost/plugins"
@@ -21,22 +20,11 @@ func (s *session) command(command scanner.Command, inBatch bool) (string, bool) 
 		Catalog:        s.gateway.catalog,
 		Settings:       known.store,
 		HasLibrary:     s.gateway.hasLibrary,
-		HostRole:       s.gateway.hostRole(),
+		HostRole:       s.login,
 		Nonce:          s.nonce,
 		ClientEncoding: s.parameter("client_encoding"),
 		InTransaction:  inBatch || s.traffic.inTransaction(),
 	})
-}
-
-// hostRole is the role as which the host logs in, or empty. Schema pgexthost of a
-// role without its rights would be refused by the host, and all that is redirected
-// there would fail, so nobody is to make one.
-func (g *gateway) hostRole() string {
-	config, err := connect.ParseConninfo(g.worker.ServerConninfo())
-	if err != nil {
-		return ""
-	}
-	return config.User()
 }
 
 func (g *gateway) catalog() (sql.Catalog, error) {

@@ -1,13 +1,13 @@
 package gateway
 
 import (
-	"bytes"
 	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgexthost/pgexthost/plugins/elog"
+	"github.com/pgexthost/pgexthost/sql/call"
 	"github.com/pgexthost/pgexthost/sql/statement"
 )
 
@@ -15,18 +15,6 @@ var (
 	wantedOfServer    = types("NEZSCGW1K")
 	wantedOfInjection = types("NEZSCGW123DTI")
 )
-
-// SQLSTATEs of messages from functions of schema pgexthost, and from statements
-// that stand for others, to the gateway.
-const (
-	markerClass = "PX0"
-	markerCall  = "PX001"
-	markerTag   = "PX002"
-)
-
-// ours begins the constraint's name in an error that the gateway has asked for, in
-// which the place in functions of ours means nothing to the client.
-const ours = "pgexthost:"
 
 // downward is what the down goroutine knows. It alone.
 type downward struct {
@@ -85,31 +73,30 @@ func (d *downward) complete(p *pump, message []byte) (passOn bool, err error) {
 
 // notice keeps what is meant for the gateway.
 func (d *downward) notice(p *pump, message []byte) (passOn bool, err error) {
-	if !bytes.Contains(message, []byte("C"+markerClass)) && !bytes.Contains(message, []byte(ours)) {
-		return true, nil
-	}
-	told, ok := parseFields(message)
-	if !ok {
-		return true, nil
-	}
 	s := d.session
-	switch code := told.get('C'); {
-	case code == markerCall && s.calls != nil:
-		s.traffic.call(true)
-		s.calls.Handle(told.get('M'), told.get('D'), told.get('H'))
+	var told pgproto3.NoticeResponse
+	if told.Decode(message[headerSize:]) != nil {
+		return true, nil
+	}
+	if s.calls != nil && call.IsRequest(told.Code) {
+		return !s.called(&told), nil
+	}
+	if tag, ok := statement.Tag(&told, s.nonce); ok {
+		d.tag = tag
 		return false, nil
-	case code == markerTag:
-		var n pgproto3.NoticeResponse
-		if n.Decode(message[headerSize:]) != nil {
-			return true, nil
-		}
-		tag, ok := statement.Tag(&n, s.nonce)
-		if ok {
-			d.tag = tag
-		}
-		return !ok, nil
 	}
 	return d.polished(p, message)
+}
+
+// called takes a call, and reports whether it is one of this session's: a client may
+// raise what only looks like one.
+func (s *session) called(told *pgproto3.NoticeResponse) bool {
+	before := s.traffic.call(true) // at once: who waits for the answer may leave
+	ok := s.calls.Handle(told.Message, told.Detail, told.Hint)
+	if !ok {
+		s.traffic.call(before)
+	}
+	return ok
 }
 
 // failure takes from an error what the client does not know.
@@ -142,11 +129,8 @@ func (d *downward) failure(p *pump, message []byte) (passOn bool, err error) {
 		told = append(told, field{'H', "The extension host has a library with a setting \"" + name + "\", and so has the server. Leave the library to one of them."})
 		changed = true
 	}
-	if told.get('n') == ours+s.nonce {
-		return d.polished(p, message)
-	}
 	if !changed {
-		return true, nil
+		return d.polished(p, message)
 	}
 	return false, send(p, told.encode('E'))
 }

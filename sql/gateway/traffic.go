@@ -232,16 +232,33 @@ func (t *traffic) call(waits bool) (before bool) {
 
 // quiet reports whether the server has answered all that it was asked.
 func (t *traffic) quiet() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return !t.open && !t.lost && t.sent == t.answered
+	quiet, _ := t.state()
+	return quiet
 }
 
 // idle reports whether the server has nothing to do and is in no transaction.
 func (t *traffic) idle() bool {
+	quiet, status := t.state()
+	return quiet && status == 'I'
+}
+
+// receptive reports whether a query of our own does no harm between the client's
+// statements: the server waits for one, and not for the end of a transaction that
+// has failed.
+func (t *traffic) receptive() bool {
+	quiet, status := t.state()
+	return quiet && status != 'E'
+}
+
+// inTransaction reports whether the session is in a transaction block, or may be.
+func (t *traffic) inTransaction() bool { return !t.idle() }
+
+// state returns whether the server has answered all that it was asked, and the status
+// of the transaction then.
+func (t *traffic) state() (quiet bool, status byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !t.open && !t.lost && t.sent == t.answered && t.status == 'I'
+	return !t.open && !t.lost && t.sent == t.answered, t.status
 }
 
 // begins reports whether the session has not begun yet.
@@ -256,20 +273,4 @@ func (t *traffic) waits() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.calling
-}
-
-// receptive reports whether a query of our own does no harm between the client's
-// statements: the server waits for one, and not for the end of a transaction that
-// has failed.
-func (t *traffic) receptive() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return !t.open && !t.lost && t.sent == t.answered && t.status != 'E'
-}
-
-// inTransaction reports whether the session is in a transaction block, or may be.
-func (t *traffic) inTransaction() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.open || t.lost || t.sent != t.answered || t.status != 'I'
 }
