@@ -108,28 +108,27 @@ func flatten(d guc.Definition, name string, texts []string) (string, *elog.Error
 	return strings.Join(texts, ", "), nil
 }
 
-// alterSystem answers ALTER SYSTEM of a setting that the server does not know.
+// alterSystem answers ALTER SYSTEM of a library's setting. One without a dot is the
+// server's, which has its own of the names that the host has as well.
 // Mirrors AlterSystemSetConfigFile.
 func (env Env) alterSystem(cmd scanner.AlterSystem) (string, bool) {
 	s, ok := env.lookup(cmd.Name)
-	if !ok || !strings.Contains(cmd.Name, ".") && (env.ServerHasSetting == nil || env.ServerHasSetting(cmd.Name)) {
+	if !ok || !strings.Contains(cmd.Name, ".") {
 		return "", false
 	}
 	if env.InTransaction {
 		return env.raise(elog.New(elog.Error, activeTransaction, "ALTER SYSTEM cannot run inside a transaction block")), true
 	}
-	value, refusal := "NULL", ""
+	alteration, value, refusal := guc.Alteration{Name: cmd.Name}, "NULL", ""
 	if !cmd.Reset && !cmd.ToDefault {
 		text, e := flatten(s.Definition, cmd.Name, cmd.Values)
 		if e != nil {
 			return env.raise(e), true
 		}
-		value = quote(text)
-		if err := refuseInFile(s.Definition, cmd.Name, text); err != nil {
-			refusal = env.raiseStatement(err)
-		}
-	} else if s.Definition.Context == guc.Internal {
-		refusal = env.raiseStatement(refuseContext(guc.Internal, cmd.Name))
+		alteration.Value, value = &text, quote(text)
+	}
+	if err := env.Settings.CheckAlteration(alteration); err != nil {
+		refusal = env.raiseStatement(err)
 	}
 	return env.block("altersystem", values{
 		"name": quote(cmd.Name), "value": value, "refusal": refusal, "denied": denied(cmd.Name),
@@ -138,20 +137,6 @@ func (env Env) alterSystem(cmd scanner.AlterSystem) (string, bool) {
 }
 
 const activeTransaction elog.SQLState = "25001"
-
-// refuseInFile says why a configuration file can't have a value, or returns nil.
-func refuseInFile(d guc.Definition, name, text string) error {
-	if d.Context == guc.Internal {
-		return refuseContext(d.Context, name)
-	}
-	if _, err := guc.Parse(d, text); err != nil {
-		return err
-	}
-	if strings.Contains(text, "\n") {
-		return elog.New(elog.Error, elog.InvalidParameterValue, "parameter value for ALTER SYSTEM must not contain a newline")
-	}
-	return nil
-}
 
 // quoteName returns a dotted name as SQL writes it.
 func quoteName(name string) string {

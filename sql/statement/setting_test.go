@@ -22,7 +22,7 @@ func withSettings(t *testing.T) statement.Env {
 	enum := guc.Definition{Name: "plugin.mode", Type: guc.TypeEnum, Context: guc.User, EnumOptions: []string{"fast", "slow"}, Default: "fast"}
 	naptime := named("plugin.naptime", guc.User)
 	naptime.Unit, naptime.Max = guc.UnitS, 86400
-	store := guc.NewStore(named("crash_limit", guc.Sighup), named("work_mem", guc.Sighup))
+	store := guc.NewStore(named("work_mem", guc.Sighup))
 	for _, d := range []guc.Definition{
 		named("plugin.internal", guc.Internal), named("plugin.fixed", guc.Postmaster), named("plugin.count", guc.Sighup), named("plugin.early", guc.Backend),
 		named("plugin.super", guc.Suset), enum, naptime, {Name: "plugin.enabled", Type: guc.TypeBool, Context: guc.User, Default: "off"},
@@ -34,7 +34,6 @@ func withSettings(t *testing.T) statement.Env {
 	store.MarkPrefixReserved("plugin")
 	env.Settings = store
 	env.HasLibrary = func(file string) bool { return file == "worker_spi" || file == "$libdir/plugins/worker_spi" }
-	env.ServerHasSetting = func(name string) bool { return name == "work_mem" }
 	return env
 }
 
@@ -123,12 +122,11 @@ func TestAlterSystemOfAHostsSettingReachesTheHost(t *testing.T) {
 	c.must(scanner.CreateExtension{Name: "pgexthost"}, "CREATE EXTENSION")
 	c.sql(alterable)
 	c.must(scanner.AlterSystem{Name: "plugin.count", Values: []string{"5"}}, "ALTER SYSTEM")
-	c.must(scanner.AlterSystem{Name: "crash_limit", Values: []string{"6"}}, "ALTER SYSTEM")
 	c.must(scanner.AlterSystem{Name: "plugin.fixed", Reset: true}, "ALTER SYSTEM")
 	c.must(scanner.AlterSystem{Name: "plugin.text", Values: []string{`$pgexthost$ '\ "`}}, "ALTER SYSTEM")
 	c.must(scanner.AlterSystem{Name: "plugin.mode", ToDefault: true}, "ALTER SYSTEM")
 	c.wants("SELECT string_agg(name || '=' || coalesce(value, 'NULL'), ', ') FROM pgexthost.altered",
-		`plugin.count=5, crash_limit=6, plugin.fixed=NULL, plugin.text=$pgexthost$ '\ ", plugin.mode=NULL`)
+		`plugin.count=5, plugin.fixed=NULL, plugin.text=$pgexthost$ '\ ", plugin.mode=NULL`)
 
 	c.fails(scanner.AlterSystem{Name: "plugin.count", Values: []string{"500"}}, "22023", `500 is outside the valid range for parameter "plugin.count" (1 .. 100)`)
 	c.fails(scanner.AlterSystem{Name: "plugin.internal", Values: []string{"5"}}, "55P02", `parameter "plugin.internal" cannot be changed`)

@@ -17,6 +17,8 @@ type Settings interface {
 	// RefuseName says why no setting may have a name: its prefix is reserved for a
 	// library that has none of that name. Or it returns nil.
 	RefuseName(name string) *elog.ErrorData
+	// CheckAlteration says why ALTER SYSTEM may not write something, or returns nil.
+	CheckAlteration(a guc.Alteration) error
 }
 
 // Env is what the gateway of a session knows when it translates. Only Nonce is
@@ -29,9 +31,6 @@ type Env struct {
 	// HasLibrary reports whether the host knows a library, by the name that LOAD
 	// gives it.
 	HasLibrary func(file string) bool
-	// ServerHasSetting reports whether the server has a setting, of a name without
-	// a dot. ALTER SYSTEM of one that both have is the server's. If nil, it has all.
-	ServerHasSetting func(name string) bool
 	// HostRole is the host's user on the server, if that is known: who does not have
 	// its rights can't make schema pgexthost, as the host would not touch it.
 	HostRole string
