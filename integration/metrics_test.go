@@ -175,6 +175,27 @@ func TestMetricsCountWhatHasHappened(t *testing.T) {
 	h.stop()
 }
 
+// Those of a gateway that was killed are gone when the next one is there.
+func TestMetricsCountTheGatewaysSessions(t *testing.T) {
+	t.Parallel()
+	h := startHostWithGateway(t, sharedServer(t).ConnInfo())
+	conn := h.through("counted")
+	h.through("counted2")
+	want := scraped{"gateway_sessions": 2, "gateway_sessions_total": 2, "gateway_sessions_max": 100}
+	h.awaitMetrics(want)
+	if err := conn.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	want["gateway_sessions"] = 1
+	h.awaitMetrics(want)
+	if err := unix.Kill(h.gatewayPid(), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	want["gateway_sessions"] = 0
+	h.awaitMetrics(want)
+	h.stop()
+}
+
 // However many there are between two scrapes, and whoever asks.
 func TestMetricsMissNoWorkerThatComesAndGoes(t *testing.T) {
 	t.Parallel()

@@ -26,6 +26,16 @@ func (w *Worker) HostTallies() shmem.Tallies {
 	return w.segment.Tallies()
 }
 
+// ClientSessions returns how many SQL sessions clients have through the gateway, as it
+// has said last. One that was killed takes back what it has said when it is there again.
+func (w *Worker) ClientSessions() int {
+	if w.segment == nil {
+		return 0
+	}
+	_, sessions := w.segment.LastSessions()
+	return sessions
+}
+
 // SlotCount returns how many workers can be registered: max_worker_processes.
 func (w *Worker) SlotCount() int {
 	if w.segment == nil {

@@ -151,6 +151,9 @@ func (w *Worker) SetServerNews(text string) { w.segment.SetServerNews(text) }
 // it, from one goroutine at a time: a smart shutdown waits for them.
 func (w *Worker) SetSessions(n int) { w.segment.SetSessions(w.alarm, os.Getpid(), n) }
 
+// CountSession counts a client's session. Only the gateway calls it.
+func (w *Worker) CountSession() { w.segment.CountSession() }
+
 // RefusesSessions reports whether the host is stopping and wants no new sessions
 // of clients. It may be called by any goroutine.
 func (w *Worker) RefusesSessions() bool { return w.segment.RefusesSessions() }

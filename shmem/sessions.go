@@ -14,11 +14,21 @@ func (s *Segment) SetSessions(a *Alarm, gateway, sessions int) {
 // Sessions returns what the gateway with that pid has published last. What another
 // has left behind, and what can only be garbage, counts as no session.
 func (s *Segment) Sessions(gateway int) int {
-	word := s.head.sessions.Load()
-	if uint32(word>>32) != uint32(gateway) || uint32(word) > MaxSlots {
+	pid, sessions := s.LastSessions()
+	if pid != gateway {
 		return 0
 	}
-	return int(uint32(word))
+	return sessions
+}
+
+// LastSessions returns what a gateway has published last, and its pid. One that was
+// killed has taken nothing back.
+func (s *Segment) LastSessions() (gateway, sessions int) {
+	word := s.head.sessions.Load()
+	if uint32(word) > MaxSlots {
+		return 0, 0
+	}
+	return int(uint32(word >> 32)), int(uint32(word))
 }
 
 // RefuseSessions has the gateway let in no new clients, for good. Only the

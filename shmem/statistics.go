@@ -172,6 +172,7 @@ type tallies struct {
 	connect         histogram
 	connectFailures atomic.Uint64
 	requests        [numControlRequests]atomic.Uint64
+	sessions        atomic.Uint64
 }
 
 // Tallies is a copy of what children have counted since the host was started.
@@ -181,12 +182,16 @@ type Tallies struct {
 	Connect         Histogram // to open a worker's session
 	ConnectFailures uint64
 	Requests        [numControlRequests]uint64 // by ControlRequest
+	Sessions        uint64                     // of clients through the gateway
 }
 
 // Tallies returns what children have counted.
 func (s *Segment) Tallies() Tallies {
 	shared := &s.shared.tallies
-	t := Tallies{Launch: shared.launch.load(), Connect: shared.connect.load(), ConnectFailures: plausibly(shared.connectFailures.Load())}
+	t := Tallies{
+		Launch: shared.launch.load(), Connect: shared.connect.load(), ConnectFailures: plausibly(shared.connectFailures.Load()),
+		Sessions: plausibly(shared.sessions.Load()),
+	}
 	for i := range shared.requests {
 		t.Requests[i] = plausibly(shared.requests[i].Load())
 	}
@@ -200,6 +205,7 @@ func (s *Segment) SetTallies(t Tallies) {
 	shared.launch.store(t.Launch)
 	shared.connect.store(t.Connect)
 	shared.connectFailures.Store(t.ConnectFailures)
+	shared.sessions.Store(t.Sessions)
 	for i, n := range t.Requests {
 		shared.requests[i].Store(n)
 	}
@@ -214,6 +220,9 @@ func (s *Segment) CountConnect(d time.Duration) { s.shared.tallies.connect.obser
 
 // CountConnectFailure counts a session that could not be opened.
 func (s *Segment) CountConnectFailure() { s.shared.tallies.connectFailures.Add(1) }
+
+// CountSession counts a client's session through the gateway.
+func (s *Segment) CountSession() { s.shared.tallies.sessions.Add(1) }
 
 // CountRequest counts a request to the control server.
 func (s *Segment) CountRequest(kind ControlRequest) { s.shared.tallies.requests[kind].Add(1) }

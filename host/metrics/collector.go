@@ -44,6 +44,9 @@ var (
 	launchDuration  = describe("worker_launch_duration_seconds", "From when a worker could be started, which is its registration at the earliest, to its main function.")
 	connectDuration = describe("worker_connect_duration_seconds", "How long opening a worker's session took.")
 	connectFailures = describe("worker_connect_failures_total", "Workers' sessions that could not be opened.")
+	gatewaySessions = describe("gateway_sessions", "SQL sessions that clients have through the gateway.")
+	maxSessions     = describe("gateway_sessions_max", "How many there can be: max_connections.")
+	sessions        = describe("gateway_sessions_total", "SQL sessions that clients have opened through the gateway.")
 	requests        = describe("control_requests_total", "Requests to the control server, by what they ask for.", "op")
 )
 
@@ -82,6 +85,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	e.tallies(c.host.HostTallies())
 	c.collectServer(e)
 	c.collectWorkers(e)
+	c.collectSessions(e)
 }
 
 func (c collector) collectServer(e emitter) {
@@ -119,6 +123,13 @@ func (c collector) collectWorkers(e emitter) {
 	for library, n := range byLibrary {
 		e.gauge(running, float64(n), library)
 	}
+}
+
+func (c collector) collectSessions(e emitter) {
+	e.gauge(gatewaySessions, float64(c.host.ClientSessions()))
+	shown, _ := c.host.ShowSetting(settings.MaxConnections)
+	most, _ := strconv.Atoi(shown)
+	e.gauge(maxSessions, float64(most))
 }
 
 // otherLibrary is the label of libraries that have none of their own. Whoever
@@ -191,6 +202,7 @@ func (e emitter) tallies(t shmem.Tallies) {
 	e.histogram(launchDuration, t.Launch)
 	e.histogram(connectDuration, t.Connect)
 	e.counter(connectFailures, t.ConnectFailures)
+	e.counter(sessions, t.Sessions)
 	for kind, op := range map[shmem.ControlRequest]string{
 		shmem.ControlPs: "ps", shmem.ControlWhy: "why", shmem.ControlLaunch: "launch", shmem.ControlTerminate: "terminate",
 		shmem.ControlReload: "reload", shmem.ControlOther: "other",

@@ -34,6 +34,7 @@ type fakeHost struct {
 	stats    shmem.Statistics
 	garbled  bool
 	tallies  shmem.Tallies
+	sessions int
 	settings map[string]string
 	silent   bool // the postmaster
 	looks    int  // at settings
@@ -50,6 +51,7 @@ func (f *fakeHost) SlotCount() int                           { return 8 }
 func (f *fakeHost) ServerState() shmem.ServerState           { return f.state }
 func (f *fakeHost) ServerNews() string                       { return "no route\nto secret.example.com" }
 func (f *fakeHost) HostStatistics() (shmem.Statistics, bool) { return f.stats, !f.garbled }
+func (f *fakeHost) ClientSessions() int                      { return f.sessions }
 func (f *fakeHost) HostTallies() shmem.Tallies               { return f.tallies }
 func (f *fakeHost) Logf(_ elog.Level, format string, a ...any) {
 	f.report(fmt.Sprintf(format, a...))

@@ -132,6 +132,17 @@ func TestWhatThePostmasterHasCountedIsServed(t *testing.T) {
 	}
 }
 
+func TestTheGatewaysSessionsAreServed(t *testing.T) {
+	f := newFakeHost()
+	f.sessions, f.tallies.Sessions, f.settings[settings.MaxConnections] = 3, 44, "100"
+	got := f.scrape(t)
+	for name, want := range map[string]float64{"pgexthost_gateway_sessions": 3, "pgexthost_gateway_sessions_total": 44, "pgexthost_gateway_sessions_max": 100} {
+		if is := value(t, got, name); is != want {
+			t.Errorf("%s is %v, want %v", name, is, want)
+		}
+	}
+}
+
 func TestWorkersAreCountedByStateAndByTheLibrariesThatTheOwnerHasChosen(t *testing.T) {
 	f := newFakeHost()
 	f.settings[settings.SharedPreloadLibs] = `queue, "/opt/x/y"`

@@ -57,6 +57,7 @@ func (f *fakeWorker) BackgroundWorkers() []plugins.WorkerInfo {
 
 func (f *fakeWorker) SlotCount() int                           { return 8 }
 func (f *fakeWorker) HostStatistics() (shmem.Statistics, bool) { return shmem.Statistics{}, false }
+func (f *fakeWorker) ClientSessions() int                      { return 0 }
 func (f *fakeWorker) HostTallies() shmem.Tallies               { return shmem.Tallies{} }
 func (f *fakeWorker) ShowSetting(string) (string, error)       { return f.setting, nil }
 func (f *fakeWorker) Ereport(e *elog.ErrorData)                { f.Logf(e.Level, e.Message) }

@@ -23,6 +23,7 @@ type Observed interface {
 	ServerNews() string
 	HostStatistics() (stats shmem.Statistics, ok bool)
 	HostTallies() shmem.Tallies
+	ClientSessions() int
 	ShowSetting(name string) (string, error)
 	Logf(level elog.Level, format string, args ...any)
 	Ereport(e *elog.ErrorData)

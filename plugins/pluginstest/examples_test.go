@@ -20,7 +20,7 @@ var notForAuthors = map[string][]string{
 		"Worker.InitializeSession", "Worker.ServerConninfo", "Worker.SetServerNews", "Worker.SetServerState", "Worker.SetSessions", "Worker.RefusesSessions",
 		"Worker.HasInterruptibleWorkers", "Worker.TerminateBackgroundWorkersForDatabase",
 		"BackgroundWorker.EntryLibrary", "Worker.RequestLibraryReload", "Worker.LibraryReloadAnswered", "BackgroundWorker.SanityCheckAs",
-		"Worker.AlterSystem", "Worker.HostStatistics", "Worker.HostTallies", "Worker.SlotCount", "Worker.PingPostmaster", "Worker.PostmasterAnswered", "Worker.CountControlRequest",
+		"Worker.AlterSystem", "Worker.HostStatistics", "Worker.HostTallies", "Worker.ClientSessions", "Worker.CountSession", "Worker.SlotCount", "Worker.PingPostmaster", "Worker.PostmasterAnswered", "Worker.CountControlRequest",
 	},
 	"connect": {
 		"IgnoreDatabaseRole", "Open", "RepairDatabases", "AsProbe", "Config.ForDatabase", "Config.Dial", "Config.DialAt", "Conn.RoleOID",

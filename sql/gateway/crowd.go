@@ -20,6 +20,9 @@ func (g *gateway) count(change int) {
 	g.crowd.mu.Lock()
 	defer g.crowd.mu.Unlock()
 	g.crowd.n += change
+	if change > 0 {
+		g.worker.CountSession()
+	}
 	g.worker.SetSessions(g.crowd.n)
 }
 

@@ -21,6 +21,7 @@ func (b *bed) hasSessions(t testing.TB, n int64) {
 // What a smart shutdown waits for are those who were let in, to speak SQL.
 func TestTheHostIsToldHowManyClientsHaveASession(t *testing.T) {
 	b := shared(t)
+	before := b.process.counted.Load()
 	first := b.dial(t)
 	first.login()
 	b.hasSessions(t, 1)
@@ -48,6 +49,9 @@ func TestTheHostIsToldHowManyClientsHaveASession(t *testing.T) {
 	_ = asked.conn.Close()
 	_ = walsender.conn.Close()
 	b.hasSessions(t, 0)
+	if n := b.process.counted.Load() - before; n != 2 {
+		t.Errorf("%d sessions were counted, want 2", n)
+	}
 }
 
 func TestACrowdThatHasLeftLeavesNoSession(t *testing.T) {

@@ -67,6 +67,7 @@ type worker interface {
 	Ereport(e *elog.ErrorData)
 	Logf(level elog.Level, format string, args ...any)
 	SetSessions(n int)
+	CountSession()
 	RefusesSessions() bool
 }
 

@@ -73,6 +73,7 @@ type process struct {
 
 	refuses  atomic.Bool  // new sessions
 	sessions atomic.Int64 // as published last
+	counted  atomic.Int64 // sessions that there were
 
 	mu      sync.Mutex
 	reports []*elog.ErrorData
@@ -81,6 +82,7 @@ type process struct {
 func (p *process) ShowSetting(name string) (string, error) { return p.store.Show(name) }
 func (p *process) ServerConninfo() string                  { return p.conninfo }
 func (p *process) SetSessions(n int)                       { p.sessions.Store(int64(n)) }
+func (p *process) CountSession()                           { p.counted.Add(1) }
 func (p *process) RefusesSessions() bool                   { return p.refuses.Load() }
 
 func (p *process) Ereport(e *elog.ErrorData) {
