@@ -24,6 +24,9 @@ func portable(t *testing.T) (program string) {
 }
 
 func TestHostsThatRunOnLinuxOnlySaySo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: it runs without -short")
+	}
 	t.Parallel()
 	program, dir := portable(t), filepath.Join(t.TempDir(), "host")
 	run := func(args ...string) (code int, output string) {

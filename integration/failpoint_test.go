@@ -64,6 +64,7 @@ func (f failure) String() string {
 // what is to be restarted runs again, every slot is free that should be, and the
 // next start finds nothing in its way.
 func TestAKillAtAnyPointLeavesNothingBehind(t *testing.T) {
+	skipIfShort(t)
 	t.Parallel()
 	var tests []testing.InternalTest
 	for _, f := range failures() {

@@ -138,6 +138,7 @@ SELECT lo_from_bytea(70000 + i, decode(repeat(md5(i::text), 20000), 'hex')) FROM
 `
 
 func TestDumpsAndTheirRestorationAreWhatTheyAreWithoutTheGateway(t *testing.T) {
+	skipIfShort(t)
 	newDatabase(t, "dumped")
 	server := privateServer(t)
 	g := startGateway(t, server)

@@ -18,6 +18,7 @@ import (
 // no descriptor, no session of the server's, no place taken (of which there are a hundred), and
 // hardly any memory.
 func TestThousandsOfShortConnectionsLeaveNothingBehind(t *testing.T) {
+	skipIfShort(t)
 	const atOnce, places = 12, 100
 	server := privateServer(t)
 	g := startGateway(t, server, withSetting(fmt.Sprintf("max_connections=%d", places)))

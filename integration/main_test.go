@@ -62,6 +62,15 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// skipIfShort leaves a test out that takes long and has little for the race detector
+// to see.
+func skipIfShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes long: it runs without -short")
+	}
+}
+
 // noMonitor leaves the server monitor out, for tests that have no server and
 // count processes.
 const noMonitor = "PGEXTHOST_TEST_NO_MONITOR"

@@ -22,6 +22,7 @@ func (r *requests) titles(h *testHost) string {
 }
 
 func TestWorkersEndWithTheSchemaThatTheyWereRequestedIn(t *testing.T) {
+	skipIfShort(t)
 	gone := newRequests(t, sharedServer(t))
 	stays := newRequests(t, sharedServer(t))
 	h := gone.host(withSetting("launcher_databases=" + gone.database + ", " + stays.database))
@@ -42,6 +43,7 @@ func TestWorkersEndWithTheSchemaThatTheyWereRequestedIn(t *testing.T) {
 }
 
 func TestWorkersEndWithTheDatabaseThatTheyWereRequestedFrom(t *testing.T) {
+	skipIfShort(t)
 	r := newRequests(t, sharedServer(t))
 	h := r.host()
 	r.exec(`SELECT pgexthost.launch('effects', 'stay', 'worker of the database', start_time => 'postmaster', restart_time => 0)`)

@@ -27,6 +27,7 @@ const fewKills = 8
 // each one that was committed starts exactly once, one that was rolled back
 // never, and nothing is stuck.
 func TestAKillAtAnyStepOfARequestLosesNoneAndDoublesNone(t *testing.T) {
+	skipIfShort(t)
 	t.Parallel()
 	table := requestKills()
 	if os.Getenv(requestKillRounds) == "" {

@@ -6,6 +6,7 @@ import "testing"
 
 // Without a pause, a declared worker that ends at once would fill the table.
 func TestADeclaredWorkerThatEndsAtOnceIsNotLaunchedTwiceInASecond(t *testing.T) {
+	skipIfShort(t)
 	r := newRequests(t, sharedServer(t))
 	h := r.host()
 	r.exec(`INSERT INTO pgexthost.worker (name, library, function, restart_time) VALUES ('d', 'effects', 'once', 0)`)
@@ -19,6 +20,7 @@ func TestADeclaredWorkerThatEndsAtOnceIsNotLaunchedTwiceInASecond(t *testing.T) 
 
 // As long as there is something to do the launcher does it, pass after pass.
 func TestABacklogOfRequestsDoesNotKeepTheSlotsFromTheirView(t *testing.T) {
+	skipIfShort(t)
 	r := newRequests(t, sharedServer(t))
 	r.exec(`SELECT count(pgexthost.launch('effects', 'once', main_arg => i)) FROM generate_series(1, 5000) i`)
 	h := r.host() // with so many slots that each pass finds something to do

@@ -84,6 +84,7 @@ func (c *clients) launchOne(ctx context.Context) {
 // launchers and the server at any moment, while clients launch requests and roll
 // others back.
 func TestEachRequestRunsOnceWhoeverIsKilled(t *testing.T) {
+	skipIfShort(t)
 	rounds := 30
 	if text := os.Getenv(requestRounds); text != "" {
 		var err error

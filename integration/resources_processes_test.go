@@ -83,6 +83,7 @@ func makeGroup(t *testing.T, controller string) string {
 // A want that lasts is a failed start after all: whoever waits is told, and the
 // worker forgotten. The host lives on.
 func TestAWantOfProcessesThatLastsIsAFailedStart(t *testing.T) {
+	skipIfShort(t)
 	t.Parallel()
 	h, ls := startLaunchers(t, []string{"l"}, asStranger())
 	l := ls[0]

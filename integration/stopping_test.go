@@ -34,6 +34,7 @@ func TestWorkerStopTimeoutKillsAndNames(t *testing.T) {
 // SPEC §9: without one, PostgreSQL's patience, but not its silence. A smart
 // shutdown still lets a reload bring the time-out.
 func TestAStopSaysWhomItWaitsForAndAReloadCanEndIt(t *testing.T) {
+	skipIfShort(t)
 	t.Parallel()
 	h := startHost(t, withWorkers(plugins.BackgroundWorker{Name: "stopped", FunctionName: "wait"}))
 	h.waitLog(`LOG:  stopped waits$`)

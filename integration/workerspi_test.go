@@ -68,6 +68,7 @@ func TestWorkerSpiTotalWorkersIsForTheStartOnly(t *testing.T) {
 // The server restarts under the workers: static workers come back although
 // they never restart (SPEC §5).
 func TestWorkerSpiSurvivesARestartAndACrashOfTheServer(t *testing.T) {
+	skipIfShort(t)
 	t.Parallel()
 	server := ownServer(t)
 	h := startHost(t, withServer(server.ConnInfo()), withSetting("shared_preload_libraries=worker_spi"),

@@ -12,6 +12,7 @@ import (
 // The examples as their READMEs have people run them: executables in $libdir,
 // under the program that they have installed.
 func TestTheExamplesRunAsExecutablesUnderAHost(t *testing.T) {
+	skipIfShort(t)
 	i := newInstallation(t)
 	lib := filepath.Join(i.prefix, "lib", "pgexthost")
 	for _, pkg := range []string{"queue/cmd/queue", "retention", "launcher/cmd/analyzer", "heartbeat"} {

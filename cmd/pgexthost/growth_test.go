@@ -17,6 +17,7 @@ import (
 // TestALongLivedHostDoesNotGrow has a host read its configuration hundreds of
 // times, and start workers anew that were killed.
 func TestALongLivedHostDoesNotGrow(t *testing.T) {
+	skipIfShort(t)
 	t.Parallel()
 	d := newHostDir(t)
 	d.setValue(t, 1)

@@ -26,6 +26,15 @@ func shortTempDir(t *testing.T) string {
 	return dir
 }
 
+// skipIfShort leaves a test out that takes long and has little for the race detector
+// to see.
+func skipIfShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes long: it runs without -short")
+	}
+}
+
 func expectEmpty(t *testing.T, dir string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

@@ -146,6 +146,7 @@ func TestTheDemoPassesAndLeavesNothing(t *testing.T) {
 }
 
 func TestAnInterruptedDemoLeavesNothing(t *testing.T) {
+	skipIfShort(t)
 	t.Setenv("TMPDIR", shortTempDir(t))
 	cmd := program("demo", "--keep")
 	stdout, err := cmd.StdoutPipe()

@@ -69,6 +69,7 @@ func (a author) runs(t *testing.T, line string) result {
 // From nothing to a worker under a host, by the commands that plugin new prints,
 // and to a changed one.
 func TestANewAuthorsPath(t *testing.T) {
+	skipIfShort(t)
 	t.Parallel()
 	a, conn := newAuthor(t)
 	checkout, err := filepath.Abs("../..")

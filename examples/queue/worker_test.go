@@ -69,6 +69,9 @@ func TestAFastShutdownWaitsForTheJobInHand(t *testing.T) {
 }
 
 func TestAJobThatDoesNotEndIsReturnedAfterTheStopTimeout(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: it runs without -short")
+	}
 	t.Parallel()
 	b := newBench(t, "queue.stop_timeout=50ms", "queue.claim_timeout=1h", "queue.poll_interval=1h")
 	for _, kind := range []string{"hold", "sleep"} { // one waits for its context, one for the server

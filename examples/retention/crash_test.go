@@ -38,6 +38,9 @@ func crashWorld(d *database, rest bool) {
 // time in a world made anew, and another one takes over. What comes out is what
 // comes out if nobody is stopped.
 func TestAWorkerStoppedBeforeAnyStatementIsResumed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: it runs without -short")
+	}
 	d := newDatabase(t)
 	d.role("crash_owner", "")
 	d.exec("GRANT CREATE ON SCHEMA public TO crash_owner")

@@ -16,6 +16,9 @@ import (
 // Applications insert, in transactions short and long, and read, while twenty
 // days pass. No insert fails, and no row is lost.
 func TestApplicationsNoticeNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: it runs without -short")
+	}
 	for _, tt := range []struct {
 		name, rest, policy string
 		ahead              []int // days at which applications insert rows

@@ -32,6 +32,9 @@ func build(t *testing.T, args ...string) []byte {
 // Not a name is left, and no call: the linker's tables would have the package's
 // path.
 func TestAnOrdinaryProgramHasNothingOfFailpoints(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: it runs without -short")
+	}
 	t.Parallel()
 	traces := []string{"internal/failpoint", failpoint.Variable, failpoint.ClaimLocked.String(), failpoint.Forked.String()}
 	ordinary, special := build(t), build(t, "-tags", "failpoints")

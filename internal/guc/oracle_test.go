@@ -137,6 +137,9 @@ func parseBound(s string) float64 {
 // A test in three parts, because they share the server: what one configuration
 // file says, what a reload makes of it, and what a start does.
 func TestPostgresAgrees(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: it runs without -short")
+	}
 	o := startOracle(t)
 	for _, part := range []struct {
 		name string

@@ -152,6 +152,9 @@ func TestLogsAreThoseOfARealPostgres(t *testing.T) {
 }
 
 func TestLogDestinationIsReadAsByARealPostgres(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: it runs without -short")
+	}
 	server := startServer(t)
 	psql := server.Binaries().Program("psql")
 	if psql == "" {
