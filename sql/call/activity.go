@@ -69,14 +69,14 @@ type waitEvent struct {
 
 // ownWaitEvents are those of the host itself.
 var ownWaitEvents = []waitEvent{
-	{"Activity", "ControlServerMain", "Waiting in main loop of control server process."},
-	{"Activity", "GatewayMain", "Waiting in main loop of gateway process."},
-	{"Activity", "RequestLauncherMain", "Waiting in main loop of request launcher process."},
-	{"Activity", "ServerMonitorMain", "Waiting in main loop of server monitor process."},
-	{"Client", "WaitForNotification", "Waiting for a notification of the server."},
-	{"IPC", "BgworkerShutdown", "Waiting for background worker to shut down."},
-	{"IPC", "BgworkerStartup", "Waiting for background worker to start up."},
-	{"IPC", "HeldWorkerRelease", "Waiting for the request that the worker is for to be recorded as started."},
+	{"Activity", "ControlServerMain", "Waiting in main loop of control server process"},
+	{"Activity", "GatewayMain", "Waiting in main loop of gateway process"},
+	{"Activity", "RequestLauncherMain", "Waiting in main loop of request launcher process"},
+	{"Activity", "ServerMonitorMain", "Waiting in main loop of server monitor process"},
+	{"Client", "WaitForNotification", "Waiting for a notification of the server"},
+	{"IPC", "BgworkerShutdown", "Waiting for background worker to shut down"},
+	{"IPC", "BgworkerStartup", "Waiting for background worker to start up"},
+	{"IPC", "HeldWorkerRelease", "Waiting for the request that the worker is for to be recorded as started"},
 }
 
 // waitEvents returns those of the host, and of the libraries those that were seen

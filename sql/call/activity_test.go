@@ -103,9 +103,12 @@ func TestWaitEventsOfLibrariesAreListed(t *testing.T) {
 	b.run("bob", "one")
 	c := b.connect("stranger")
 	got := query[string](c, "SELECT string_agg(type || ' ' || description, ' ' ORDER BY type) FROM pgexthost.pg_wait_events WHERE name IN ('NapTime', 'BgworkerStartup')")
-	want := `Extension Waiting for custom wait event "NapTime" defined by extension module IPC Waiting for background worker to start up.`
+	want := `Extension Waiting for custom wait event "NapTime" defined by extension module IPC Waiting for background worker to start up`
 	if got != want {
 		t.Errorf("got %s", got)
+	}
+	if twice := query[int](c, "SELECT count(*) FROM (SELECT FROM pgexthost.pg_wait_events GROUP BY type, name HAVING count(*) > 1) x"); twice != 0 {
+		t.Errorf("%d wait events are listed twice", twice)
 	}
 }
 

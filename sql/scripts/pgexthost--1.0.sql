@@ -673,6 +673,7 @@ BEGIN
 				RAISE EXCEPTION USING ERRCODE = 'PX003'; -- gives the lock back
 			EXCEPTION
 				WHEN SQLSTATE 'PX003' OR lock_not_available THEN NULL;
+				WHEN out_of_memory THEN PERFORM pg_sleep(0.01); -- of locks: the answer may have taken the last ones, and comes in smaller pieces
 			END;
 		END IF;
 	END LOOP;
