@@ -73,7 +73,7 @@ func limitsHold(t *testing.T, options []hostOption) {
 	byPath := limitedWorker(filepath.Join(dir, "queue"), "tell")
 	byPath.Name = "by path"
 	h := startHost(t, append(options, search, withEnvironment("TZ=UTC"), withSetting("limited.init=tell"),
-		withLimits(`queue: memory=64MB files=200 nice=5 no_new_privileges directory=`+work+` env.GREETING="good day" env.TZ; *: nice=7`),
+		withLimits(`queue: memory=64MB files=200 nice=15 no_new_privileges directory=`+work+` env.GREETING="good day" env.TZ; *: nice=17`),
 		withWorkers(limitedWorker("queue", "tell"), byPath, limitedWorker("other", "tell"), plugins.BackgroundWorker{Name: "compiled in", FunctionName: "wait"}),
 		withSetting("shared_preload_libraries=queue, faults"))...)
 	limited := `may files=200 data=1[0-9][0-9] MB dir=` + work + ` GREETING="good day" GOMEMLIMIT="60397974" told=false$`
@@ -86,7 +86,7 @@ func limitsHold(t *testing.T, options []hostOption) {
 	if program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", h.workerPid("queue.tell"))); err != nil || program != filepath.Join(dir, "queue") {
 		t.Errorf("it runs %s, %v", program, err)
 	}
-	for worker, want := range map[string]int{"queue.tell": 5, "by path": 5, "other.tell": 7, "compiled in": 7} {
+	for worker, want := range map[string]int{"queue.tell": 15, "by path": 15, "other.tell": 17, "compiled in": 17} {
 		if nice := h.nice(h.workerPid(worker)); nice != want {
 			t.Errorf("%s: niceness %d, want %d", worker, nice, want)
 		}
