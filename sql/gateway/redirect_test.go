@@ -89,6 +89,61 @@ func TestAskingTakesNothingFromTheClient(t *testing.T) {
 	hears("redirected", msg('Q', "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SELECT usename FROM pg_stat_activity\x00"))
 }
 
+// Drivers send several statements at once, and keep what they have prepared.
+func TestNamesAreRedirectedWithinTheFirstPipeline(t *testing.T) {
+	at := trapped(t, "trap_pipeline")
+	check(t, execute(t, open(t, at(sharedServer(t).ConnInfo())), "ALTER SCHEMA pgexthost OWNER TO postgres"))
+	b := shared(t)
+	const look = "SELECT usename::text FROM pg_stat_activity LIMIT 1"
+	for name, opening := range map[string]string{
+		"BEGIN in the pipeline": "",
+		"in a transaction":      "BEGIN",
+		"in a transaction that has begun with another mode": "BEGIN ISOLATION LEVEL SERIALIZABLE",
+	} {
+		conn := open(t, at(b.unix("postgres")))
+		check(t, execute(t, conn, opening))
+		batch := &pgconn.Batch{}
+		if opening == "" {
+			batch.ExecParams("BEGIN", nil, nil, nil, nil)
+		}
+		batch.ExecParams("SELECT 1", nil, nil, nil, nil)
+		batch.ExecParams(look, nil, nil, nil, nil)
+		results, err := conn.PgConn().ExecBatch(testContext(t), batch).ReadAll()
+		check(t, err)
+		if got := string(results[len(results)-1].Rows[0][0]); got != "redirected" {
+			t.Errorf("%s: got the row of %q", name, got)
+		}
+	}
+	conn := open(t, at(b.unix("postgres")))
+	var queue pgx.Batch
+	queue.Queue("SELECT 1")
+	queue.Queue(look)
+	results := conn.SendBatch(testContext(t), &queue)
+	_, err := results.Exec()
+	check(t, err)
+	var got string
+	check(t, results.QueryRow().Scan(&got))
+	check(t, results.Close())
+	if got != "redirected" {
+		t.Errorf("prepared with others: got the row of %q", got)
+	}
+}
+
+func TestAskingForAPipelineTakesNoSnapshotBeforeIts(t *testing.T) {
+	at := trapped(t, "trap_first")
+	check(t, execute(t, open(t, at(sharedServer(t).ConnInfo())), "ALTER SCHEMA pgexthost OWNER TO postgres"))
+	for _, first := range []string{"Set Transaction ISOLATION LEVEL SERIALIZABLE", "SET LOCAL transaction_isolation = 'serializable'"} {
+		conn := open(t, at(shared(t).unix("postgres")))
+		check(t, execute(t, conn, "BEGIN"))
+		batch := &pgconn.Batch{}
+		batch.ExecParams(first, nil, nil, nil, nil)
+		batch.ExecParams("SELECT usename FROM pg_stat_activity LIMIT 1", nil, nil, nil, nil)
+		_, err := conn.PgConn().ExecBatch(testContext(t), batch).ReadAll()
+		check(t, err)
+		check(t, execute(t, conn, "BEGIN; "+first+"; SELECT usename FROM pg_stat_activity LIMIT 1; ROLLBACK"))
+	}
+}
+
 // A time-out or a cancel request that hits what is asked was meant for the client's
 // statement.
 func TestAnEndWhileAskingIsTheStatementsOwn(t *testing.T) {

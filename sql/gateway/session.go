@@ -47,10 +47,11 @@ type session struct {
 	// it may have.
 	first map[string]string
 	reset atomic.Bool
-	// Likewise: whether names can be redirected, as it was last found; and the error
-	// that what was asked for a statement has met, in the place of the statement.
-	redirects bool
-	failure   []byte
+	// Likewise: whether names can be redirected, as it was last found, and whether
+	// that was asked at all; and the error that what was asked for a statement has
+	// met, in the place of the statement.
+	redirects, asked bool
+	failure          []byte
 }
 
 // serve serves one client that has connected, until it leaves or is told to.

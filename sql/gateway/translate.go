@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"bytes"
+	"slices"
+
 	"github.com/pgexthost/pgexthost/sql/scanner"
 )
 
@@ -29,7 +32,7 @@ func (s *session) translate(up *pump, text []byte, simple bool) (string, func(in
 		}
 		references = append(references, one.References...)
 	}
-	edits = append(edits, s.redirect(up, references, len(statements) == 1)...)
+	edits = append(edits, s.redirect(up, references, text, len(statements) == 1)...)
 	if len(edits) == 0 {
 		return "", nil
 	}
@@ -39,8 +42,8 @@ func (s *session) translate(up *pump, text []byte, simple bool) (string, func(in
 
 // redirect gives names of the server's views and functions to those of schema
 // pgexthost that know the workers, too, where there are such.
-func (s *session) redirect(up *pump, references []scanner.Reference, alone bool) (edits []scanner.Edit) {
-	if len(references) == 0 || !s.gateway.settings().compat || !s.canRedirect(up, alone) {
+func (s *session) redirect(up *pump, references []scanner.Reference, text []byte, alone bool) (edits []scanner.Edit) {
+	if len(references) == 0 || !s.gateway.settings().compat || !s.canRedirect(up, text, alone) {
 		return nil
 	}
 	for _, r := range references {
@@ -64,11 +67,30 @@ AND (o.rolsuper OR pg_catalog.pg_has_role(o.oid, h.oid, 'MEMBER') AND NOT pg_cat
 
 // canRedirect asks the server that. Within a pipeline or a failed transaction what
 // it has said last holds; so it does for several statements within a transaction, of
-// which the first may be one that has to come before any query (SET TRANSACTION).
-func (s *session) canRedirect(up *pump, alone bool) bool {
-	if s.traffic.receptive() && (alone || s.traffic.idle()) {
+// which the first may be one that has to come before any query. Text is all that is
+// known of them.
+func (s *session) canRedirect(up *pump, text []byte, alone bool) bool {
+	if s.traffic.receptive() && (alone || s.traffic.idle() || !s.asked && !comesFirst(text)) {
 		rows := s.ask(up, redirectable, s.login)
-		s.redirects = len(rows) > 0
+		s.redirects, s.asked = len(rows) > 0, true
 	}
 	return s.redirects
+}
+
+// comesFirst reports whether a text may have a statement that has to come before the
+// first query of a transaction, or before its snapshot is taken: SET TRANSACTION, that
+// of a setting such as transaction_isolation, or LOCK.
+func comesFirst(text []byte) bool {
+	lower := bytes.ToLower(text)
+	return bytes.Contains(lower, []byte("transaction")) || bytes.Contains(lower, []byte("lock"))
+}
+
+// foresee asks the server before the first message of a pipeline, if one of those that
+// came along with it may have a name to redirect: later it can't be asked.
+func (s *session) foresee(up *pump, message []byte) {
+	rest := up.behind(message)
+	if s.startup.isReplication() || !scanner.MayRefer(rest) || !s.gateway.settings().compat {
+		return
+	}
+	s.canRedirect(up, slices.Concat(message, rest), false)
 }

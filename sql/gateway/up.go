@@ -42,6 +42,7 @@ func (u *upward) examine(p *pump, message []byte) (passOn bool, err error) {
 	case 'Q', 'P':
 		if !u.open {
 			u.session.refresh(p)
+			u.session.foresee(p, message)
 		}
 		if kind == 'P' {
 			u.parses++

@@ -12,6 +12,10 @@ func MayConcern(sql []byte) bool {
 	return beginsCommand(sql) || mentions(sql) || laterCommand(sql)
 }
 
+// MayRefer is MayConcern for References alone. It may be asked of any bytes, such as
+// several texts and what the protocol puts between them.
+func MayRefer(sql []byte) bool { return mentions(sql) }
+
 // laterCommand reports whether a command may follow on a semicolon. Those within
 // quotes are not told from others, and comments are left to Scan: to look for their
 // ends from every semicolon would take the square of the text's length.
