@@ -114,6 +114,7 @@ type client struct {
 	session *call.Session // nil: behind none
 	failed  chan *elog.ErrorData
 	hears   func(n *pgconn.Notice) // the calls, too; or nil
+	notices []string               // that are no calls
 }
 
 var nonces atomic.Uint32
@@ -142,6 +143,7 @@ func (b *bed) open(database, user, nonce string) *client {
 	}
 	config.OnNotice = func(pc *pgconn.PgConn, n *pgconn.Notice) {
 		if !call.IsRequest(n.Code) {
+			c.notices = append(c.notices, n.Message)
 			return
 		}
 		if c.hears != nil {

@@ -160,3 +160,22 @@ func TestCallsWorkInOtherEncodings(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// A body is compiled with the settings of whoever calls it first in a session.
+func TestCallsWorkWhateverBackslashesMean(t *testing.T) {
+	b := newBed(t)
+	c := b.connect("alice")
+	c.exec("SET standard_conforming_strings = off")
+	if got := query[int](c, "SELECT public.worker_spi_launch(3)", pgx.QueryExecModeExec); got != firstPid+3 {
+		t.Errorf("got %d", got)
+	}
+	if extra := b.host.registered[0].Extra; extra != [128]byte{} {
+		t.Errorf("extra data %x", extra)
+	}
+	c.refuses(`SELECT pgexthost.launch_now('lib', 'main', E'a\nb')`, "22023")
+	c.refuses(`SELECT pgexthost.launch('lib', 'main', E'a\nb')`, "22023")
+	query[int](c, `SELECT pgexthost.launch('lib', 'main', E'x1f\\')`, pgx.QueryExecModeExec)
+	if c.notices != nil {
+		t.Errorf("got %q", c.notices)
+	}
+}

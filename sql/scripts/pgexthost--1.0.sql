@@ -141,9 +141,9 @@ RETURN pgexthost.clip(library, greatest(94 - pgexthost.size(function), 47)) || '
 CREATE FUNCTION pgexthost.check_text(worker text, what text, value text, size integer) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF value ~ '[\x01-\x1f\x7f]' COLLATE "C" THEN
+	IF value ~ E'[\\x01-\\x1f\\x7f]' COLLATE "C" THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-			MESSAGE = format('background worker "%s": %s contains a control character', regexp_replace(worker, '[\x01-\x1f\x7f]' COLLATE "C", '?', 'g'), what),
+			MESSAGE = format('background worker "%s": %s contains a control character', regexp_replace(worker, E'[\\x01-\\x1f\\x7f]' COLLATE "C", '?', 'g'), what),
 			DETAIL = 'Newlines and tabs are such characters, too.';
 	ELSIF pgexthost.size(value) > size THEN
 		RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',

@@ -24,7 +24,7 @@ BEGIN
 	END LOOP;
 	FOREACH number IN ARRAY ARRAY[dboid::bigint, roleoid::bigint, bits] LOOP
 		FOR i IN 0..3 LOOP
-			extra := extra || set_byte('\x00', 0, ((number >> 8 * i) & 255)::integer);
+			extra := extra || set_byte(decode('00', 'hex'), 0, ((number >> 8 * i) & 255)::integer);
 		END LOOP;
 	END LOOP;
 	RETURN extra;
