@@ -32,6 +32,7 @@ type Setting struct {
 	Description    string `json:"description"`
 
 	Definition *guc.Definition `json:"definition,omitempty"` // of a library's setting, for the gateway
+	Reserved   bool            `json:"reserved,omitempty"`   // likewise: others with its prefix can't be set
 }
 
 // describe translates the settings of a store, in the order of their names.
@@ -48,7 +49,7 @@ func describe(store *guc.Store) []Setting {
 			set.Value, set.Hidden = "", true
 		}
 		if strings.Contains(d.Name, ".") && !s.Placeholder {
-			set.Definition = &d
+			set.Definition, set.Reserved = &d, store.IsReserved(d.Name)
 		}
 		all = append(all, set)
 	}

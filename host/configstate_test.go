@@ -35,6 +35,24 @@ func settled(t *testing.T) (*host, *bytes.Buffer) {
 	}, &log
 }
 
+// The gateway refuses what only looks like a setting of a library's.
+func TestTheSettingsInForceSayWhosePrefixIsReserved(t *testing.T) {
+	h, _ := settled(t)
+	is := guc.Registered{Reserved: []string{"Strict"}, Definitions: []guc.Definition{
+		{Name: "strict.a", Type: guc.TypeBool, Default: "off"}, {Name: "free.a", Type: guc.TypeBool, Default: "off"},
+	}}
+	if _, _, err := h.store.Redefine(guc.Registered{}, is); err != nil {
+		t.Fatal(err)
+	}
+	reserved := map[string]bool{}
+	for _, s := range describe(h.store) {
+		reserved[s.Name] = s.Reserved
+	}
+	if !reserved["strict.a"] || reserved["free.a"] || reserved[settings.Port] {
+		t.Errorf("got %v", reserved)
+	}
+}
+
 func TestTheSettingsInForceCanBeReadByOthers(t *testing.T) {
 	h, log := settled(t)
 	h.saveSettings()

@@ -148,6 +148,18 @@ func (s *Store) RefuseName(name string) *elog.ErrorData {
 	return nil
 }
 
+// IsReserved reports whether the prefix of a name is reserved: only a library can
+// define it, and others like it.
+func (s *Store) IsReserved(name string) bool {
+	prefix, _, found := strings.Cut(foldName(name), ".")
+	if !found {
+		return false
+	}
+	s.lock()
+	defer s.writer.Unlock()
+	return s.reservation(prefix) != nil
+}
+
 // unrecognized is the report about a name that no variable has.
 func (s *Store) unrecognized(it Item) *elog.ErrorData {
 	e := elog.New(elog.Error, elog.UndefinedObject, "unrecognized configuration parameter \"%s\"", it.Name)

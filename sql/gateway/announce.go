@@ -23,6 +23,7 @@ type setting struct {
 	Value      string          `json:"value"`
 	Hidden     bool            `json:"hidden"`
 	Definition *guc.Definition `json:"definition"` // of a library's that is loaded
+	Reserved   bool            `json:"reserved"`   // there are no others with its prefix
 }
 
 // announcements are the settings of libraries, which every session of the server
@@ -87,6 +88,9 @@ func newAnnounced(all []setting) *announced {
 				continue
 			}
 			_ = known.store.Override(s.Name, s.Value) // the host has it in force
+			if prefix, _, _ := strings.Cut(s.Name, "."); s.Reserved {
+				known.store.MarkPrefixReserved(prefix)
+			}
 		}
 		if strings.Contains(s.Name, ".") && !s.Hidden {
 			known.settings = append(known.settings, s)

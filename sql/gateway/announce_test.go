@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgexthost/pgexthost/internal/guc"
+	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
 // announceSettings makes the test's directory one in which a host has written the
@@ -206,4 +207,16 @@ func TestASessionThatResetsAllIsToldAgain(t *testing.T) {
 			t.Errorf("after %s: got %s", reset, got)
 		}
 	}
+}
+
+// A name that is not spelled as the library has it would otherwise be a new one.
+func TestANameThatALibraryHasReservedIsRefused(t *testing.T) {
+	reserved := ofLibrary("lib.value", "0")
+	reserved.Reserved = true
+	announceSettings(t, reserved, ofLibrary("free.value", "0"))
+	conn := open(t, shared(t).tcp("scrammer"))
+	for _, sql := range []string{"SET lib.valeu = '1'", "SET LOCAL LIB.valeu = '1'", "ALTER SYSTEM SET lib.valeu = '1'"} {
+		expectState(t, execute(t, conn, sql), elog.InvalidName)
+	}
+	check(t, execute(t, conn, "SET free.valeu = '1'"))
 }

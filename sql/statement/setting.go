@@ -23,12 +23,7 @@ func (env Env) lookup(name string) (guc.Setting, bool) {
 func (env Env) set(cmd scanner.Set, tag string) (string, bool) {
 	s, ok := env.lookup(cmd.Name)
 	if !ok {
-		if env.Settings != nil && cmd.Name != "" {
-			if e := env.Settings.RefuseName(cmd.Name); e != nil {
-				return env.raise(e), true
-			}
-		}
-		return "", false
+		return env.refuseName(cmd.Name)
 	}
 	text, refusal := flatten(s.Definition, cmd.Name, cmd.Values)
 	if refusal == nil {
@@ -57,6 +52,18 @@ func (env Env) set(cmd scanner.Set, tag string) (string, bool) {
 		scope = "LOCAL"
 	}
 	return "SET " + scope + " " + quoteName(cmd.Name) + " = " + quote(shown), true
+}
+
+// refuseName raises the error about a name that a library of the host's would have
+// defined, if it had such a setting. All other names are the server's.
+func (env Env) refuseName(name string) (string, bool) {
+	if env.Settings == nil || name == "" {
+		return "", false
+	}
+	if e := env.Settings.RefuseName(name); e != nil {
+		return env.raise(e), true
+	}
+	return "", false
 }
 
 // setAllowed sets or resets what only some roles may. Who may is known when it runs,
@@ -113,7 +120,9 @@ func flatten(d guc.Definition, name string, texts []string) (string, *elog.Error
 // Mirrors AlterSystemSetConfigFile.
 func (env Env) alterSystem(cmd scanner.AlterSystem) (string, bool) {
 	s, ok := env.lookup(cmd.Name)
-	if !ok || !strings.Contains(cmd.Name, ".") {
+	if !ok && !cmd.Reset {
+		return env.refuseName(cmd.Name) // to reset it may have to be removed from the server's file
+	} else if !ok || !strings.Contains(cmd.Name, ".") {
 		return "", false
 	}
 	if env.InTransaction {

@@ -137,6 +137,14 @@ func TestAlterSystemOfAHostsSettingReachesTheHost(t *testing.T) {
 	for _, value := range []string{"5", "500"} {
 		poor.fails(scanner.AlterSystem{Name: "plugin.count", Values: []string{value}}, "42501", `permission denied to set parameter "plugin.count"`)
 	}
+	if e := c.fails(scanner.AlterSystem{Name: "plugin.nope", Values: []string{"5"}}, "42602", `invalid configuration parameter name "plugin.nope"`); e.Detail != `"plugin" is a reserved prefix.` {
+		t.Errorf("got %+v", e)
+	}
+	for _, cmd := range []scanner.Command{scanner.AlterSystem{Name: "plugin.nope", Reset: true}, scanner.AlterSystem{Name: "other.nope", Values: []string{"5"}}} {
+		if text, ok := translated(cmd, c.env); ok {
+			t.Errorf("%+v becomes %s", cmd, text)
+		}
+	}
 	if text, ok := translated(scanner.AlterSystem{Name: "work_mem", Values: []string{"5"}}, c.env); ok {
 		t.Errorf("the server's setting becomes %s", text)
 	}
