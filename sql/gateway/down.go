@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -125,6 +126,9 @@ func (d *downward) failure(p *pump, message []byte) (passOn bool, err error) {
 			changed = true
 		}
 	}
+	if !statement.IsMarked(told.get('n'), s.nonce) && told.cut('W', withoutOwnContext) {
+		changed = true
+	}
 	if name := s.contested(told); name != "" {
 		told = append(told, field{'H', "The extension host has a library with a setting \"" + name + "\", and so has the server. Leave the library to one of them."})
 		changed = true
@@ -133,6 +137,21 @@ func (d *downward) failure(p *pump, message []byte) (passOn bool, err error) {
 		return d.polished(p, message)
 	}
 	return false, send(p, told.encode('E'))
+}
+
+// ownContext is the line of a CONTEXT that names a function of schema pgexthost, in
+// whatever language; what it quotes is no such line.
+var ownContext = regexp.MustCompile(`(?m)^[^"\n]* pgexthost\.[a-z_]+\([^"\n]*$`)
+
+// withoutOwnContext leaves of a CONTEXT, which begins with the innermost place, what
+// is outside the functions of schema pgexthost: in a server with the host's libraries
+// these have none.
+func withoutOwnContext(context string) string {
+	all := ownContext.FindAllStringIndex(context, -1)
+	if len(all) == 0 {
+		return context
+	}
+	return strings.TrimPrefix(context[all[len(all)-1][1]:], "\n")
 }
 
 // withoutSchema takes from a message where a name of the client's was redirected to.

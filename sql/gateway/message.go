@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -93,6 +94,19 @@ func (f fields) set(code byte, value string) {
 			f[i].value = value
 		}
 	}
+}
+
+// cut shortens a field that is there, and takes it away if nothing is left. It
+// reports whether it has.
+func (f *fields) cut(code byte, shorten func(string) string) bool {
+	was := f.get(code)
+	is := shorten(was)
+	if is == was {
+		return false
+	}
+	f.set(code, is)
+	*f = slices.DeleteFunc(*f, func(one field) bool { return one.code == code && one.value == "" })
+	return true
 }
 
 // encode is the message of that type with these fields.

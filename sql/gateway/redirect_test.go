@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -203,6 +204,38 @@ func TestAnErrorIsInTheClientsWords(t *testing.T) {
 		if got == nil || got.Message != want.Message || got.Position != want.Position || got.Hint != want.Hint {
 			t.Errorf("%s: got %+v, want %+v", sql, got, want)
 		}
+	}
+}
+
+func TestAnErrorHasNoContextOfTheHostsFunctions(t *testing.T) {
+	const outer = "PL/pgSQL function mine() line 3 at PERFORM\nSQL statement \"SELECT pgexthost.launch(1)\""
+	for context, want := range map[string]string{
+		"": "",
+		"PL/pgSQL function pgexthost.sessions() line 5 at RAISE": "",
+		"SQL expression \"coalesce(pgexthost.signal_worker(1),\n\t\t2)\"\nPL/pgSQL-Funktion pgexthost.pg_terminate_backend(integer) Zeile 8 bei RETURN": "",
+		"PL/pgSQL function pgexthost.call(text,text) line 5 at RAISE\nPL/pgSQL function pgexthost.launch(text) line 5 at RETURN\n" + outer:              outer,
+		outer: outer,
+		"PL/pgSQL function mine() line 1 at EXECUTE\nPL/pgSQL function notpgexthost.call() line 1 at RETURN": "PL/pgSQL function mine() line 1 at EXECUTE\nPL/pgSQL function notpgexthost.call() line 1 at RETURN",
+	} {
+		if got := withoutOwnContext(context); got != want {
+			t.Errorf("of %q is left %q, want %q", context, got, want)
+		}
+	}
+	h := newHosted(t)
+	poor := open(t, h.conninfo("trusted"))
+	for _, sql := range []string{
+		"SELECT pg_terminate_backend(pg_backend_pid(), -1)", "SELECT pg_reload_conf()",
+		fmt.Sprintf("SELECT pg_cancel_backend(%d)", h.connect(t).PgConn().PID()), "SELECT pg_terminate_backend(-1, -1)",
+	} {
+		told, _ := errors.AsType[*pgconn.PgError](execute(t, poor, sql))
+		if told == nil || told.Where != "" || told.ConstraintName != "" {
+			t.Errorf("%s: got %+v", sql, told)
+		}
+	}
+	do(t, poor, "CREATE TEMP TABLE t(); CREATE FUNCTION pg_temp.mine() RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN pgexthost.pg_reload_conf(); END'")
+	told, _ := errors.AsType[*pgconn.PgError](execute(t, poor, "SELECT pg_temp.mine()"))
+	if told == nil || !strings.Contains(told.Where, "mine() line 1 at RETURN") || strings.Contains(told.Where, "function pgexthost.") {
+		t.Errorf("got %+v", told)
 	}
 }
 

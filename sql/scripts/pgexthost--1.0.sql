@@ -936,7 +936,8 @@ BEGIN
 	PERFORM pgexthost.certify(asker, proof);
 	IF NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = asker) THEN
 		RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
-			MESSAGE = coalesce('permission denied to set parameter "' || nullif(name, '') || '"', 'permission denied to perform ALTER SYSTEM RESET ALL');
+			MESSAGE = coalesce('permission denied to set parameter "' || nullif(name, '') || '"', 'permission denied to perform ALTER SYSTEM RESET ALL'),
+			CONSTRAINT = concat('pgexthost:', pgexthost.gateway());
 	END IF;
 	PERFORM pgexthost.call('alter', jsonb_build_object('name', coalesce(name, ''), 'value', value)::text);
 END $$;

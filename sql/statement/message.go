@@ -30,12 +30,18 @@ func Tag(n *pgproto3.NoticeResponse, nonce string) (tag string, ok bool) {
 //
 //	n := pgproto3.ErrorResponse(*notice) // for a notice
 func Polish(e *pgproto3.ErrorResponse, nonce string) bool {
-	rest, ours := strings.CutPrefix(e.ConstraintName, markerPrefix)
-	if !ours || rest != nonce || nonce == "" {
+	if !IsMarked(e.ConstraintName, nonce) {
 		return false
 	}
 	e.Where, e.DataTypeName, e.ConstraintName = e.DataTypeName, "", ""
 	e.File, e.Line, e.Routine = "", 0, ""
 	e.Position, e.InternalPosition, e.InternalQuery = 0, 0, ""
 	return true
+}
+
+// IsMarked reports whether the constraint that an error or a notice names says that
+// it is one for Polish.
+func IsMarked(constraint, nonce string) bool {
+	rest, ours := strings.CutPrefix(constraint, markerPrefix)
+	return ours && rest == nonce && nonce != ""
 }

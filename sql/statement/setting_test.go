@@ -135,7 +135,9 @@ func TestAlterSystemOfAHostsSettingReachesTheHost(t *testing.T) {
 	c.fails(scanner.AlterSystem{Name: "plugin.count", Values: []string{"5", "6"}}, "22023", "SET plugin.count takes only one argument")
 	poor := c.another("poor")
 	for _, value := range []string{"5", "500"} {
-		poor.fails(scanner.AlterSystem{Name: "plugin.count", Values: []string{value}}, "42501", `permission denied to set parameter "plugin.count"`)
+		if e := poor.fails(scanner.AlterSystem{Name: "plugin.count", Values: []string{value}}, "42501", `permission denied to set parameter "plugin.count"`); e.Context != "" {
+			t.Errorf("the block shows: %s", e.Context)
+		}
 	}
 	if e := c.fails(scanner.AlterSystem{Name: "plugin.nope", Values: []string{"5"}}, "42602", `invalid configuration parameter name "plugin.nope"`); e.Detail != `"plugin" is a reserved prefix.` {
 		t.Errorf("got %+v", e)
