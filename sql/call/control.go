@@ -18,7 +18,8 @@ const (
 	checkFor         = 15 * time.Second       // after an answer: longer than pgexthost.call waits for one
 	learnEvery       = time.Second            // the secret, at most; and a session is opened that could not be
 	openAttempts     = 3                      // of a session that is lost meanwhile
-	idleAfter        = time.Minute
+	idleAfter        = time.Minute            // without calls
+	aloneAfter       = time.Second            // once all who have called are gone: DROP DATABASE waits five seconds for other sessions
 )
 
 // control answers the calls from one database. Its goroutine owns all of it but the
@@ -374,7 +375,7 @@ func (s *Session) refuse(err error) { s.fail(connect.AsErrorData(err, elog.Error
 
 // next returns when there is something to do again, if nothing happens.
 func (c *control) next(now time.Time) time.Time {
-	at := c.usedAt.Add(idleAfter)
+	at := c.usedAt.Add(c.lingers())
 	if !c.idle(at) {
 		at = now.Add(idleAfter)
 	}
@@ -404,5 +405,13 @@ func (c *control) idle(now time.Time) bool {
 			return false
 		}
 	}
-	return !now.Before(c.usedAt.Add(idleAfter))
+	return !now.Before(c.usedAt.Add(c.lingers()))
+}
+
+// lingers returns how long it stays without calls.
+func (c *control) lingers() time.Duration {
+	if len(c.lanes) == 0 {
+		return aloneAfter
+	}
+	return idleAfter
 }

@@ -130,3 +130,26 @@ func TestAStaleReplyIsForNobody(t *testing.T) {
 		t.Errorf("pid %d, %v", pid, err)
 	}
 }
+
+// The server has DROP DATABASE wait five seconds for other sessions.
+func TestADatabaseCanBeDroppedOnceItsCallersHaveLeft(t *testing.T) {
+	b := newBed(t)
+	admin := b.plain("postgres", "postgres")
+	const ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgexthost gateway' AND datname = $1"
+	first, second := b.connect("alice"), b.connect("alice")
+	for _, c := range []*client{first, second} {
+		query[int](c, launch+"1)")
+	}
+	first.leave()
+	if got := query[int](second, launch+"2)"); got != firstPid+2 || query[int](admin, ours, b.database) != 1 {
+		t.Errorf("got %d while another session calls", got)
+	}
+	second.leave()
+	begun := time.Now()
+	for admin.try("DROP DATABASE "+b.database) != nil {
+		if time.Since(begun) > 30*time.Second {
+			t.Fatal("the session for the calls stays")
+		}
+	}
+	admin.exec("CREATE DATABASE " + b.database) // for the test's end
+}

@@ -26,8 +26,9 @@ func IsRequest(sqlstate string) bool { return sqlstate == "PX001" }
 
 // Server answers the calls of all sessions of one gateway. It has one session of
 // its own with each database from which there are calls: opened at the first,
-// closed after a minute without any, opened again if it is lost. All methods may
-// be called from any goroutine.
+// closed after a minute without any, or a second after the last of those who have
+// called has left; opened again if it is lost. All methods may be called from any
+// goroutine.
 type Server struct {
 	host     Host
 	conninfo func() string
