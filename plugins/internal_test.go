@@ -330,6 +330,9 @@ func TestAPanicIsReportedWithTheStackOfItsOrigin(t *testing.T) {
 	if report.Level != elog.Error || report.Message != "panic: aua (SQLSTATE XX000)" || !strings.Contains(report.Detail, "panickingMain") {
 		t.Errorf("got %+v", report)
 	}
+	if strings.HasSuffix(report.Detail, "\n") {
+		t.Errorf("the detail %q ends with an empty line", report.Detail)
+	}
 }
 
 func panickingMain(context.Context, *Worker) error { panic("aua") }

@@ -143,7 +143,8 @@ func panicked(what string, cause any) *elog.ErrorData {
 	if err, ok := cause.(error); ok {
 		code = elog.CodeOf(err)
 	}
-	return elog.New(elog.Error, code, "%s: %v", what, cause).WithDetail("%s", debug.Stack()).WithCause(recovered{cause})
+	stack := strings.TrimSuffix(string(debug.Stack()), "\n")
+	return elog.New(elog.Error, code, "%s: %v", what, cause).WithDetail("%s", stack).WithCause(recovered{cause})
 }
 
 // recovered is what a panic was caused by, as an error.
