@@ -45,7 +45,7 @@ torture: build ## Garbage in shared memory, random scripts against the model, an
 
 # Without the tests of documents and of the image, which run programs that were built
 # without it.
-race: build postgres ## Run all tests under the race detector (needs gcc; TESTFLAGS=-short is quicker)
+race: build postgres ## Run all tests but those of the documents and the image under the race detector (needs gcc; TESTFLAGS=-short: the quick ones)
 	PGEXTHOST_ROUNDS=$(or $(ROUNDS),30) CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test -race -timeout 20m -count=$(COUNT) $(TESTFLAGS) $$($(GO) list ./... | grep -v -e '/docs$$' -e '/container$$')
 
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT) ## Run the linters, and check what no linter knows
