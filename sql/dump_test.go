@@ -1,9 +1,6 @@
 package sql_test
 
-import (
-	osexec "os/exec"
-	"testing"
-)
+import "testing"
 
 // Managed servers are moved with pg_dump: what is installed must survive that, and
 // be the owner's afterwards.
@@ -11,20 +8,8 @@ func TestADumpRestoresTheSchemaAndItsRequests(t *testing.T) {
 	conn := installed(t)
 	exec(t, conn, "SELECT pgexthost.launch('a', 'b', dedup_key => 'k'); INSERT INTO pgexthost.worker (name, library, function) VALUES ('w', 'a', 'b')")
 	restored := newDatabase(t, "owner")
-	pgDump, pgSQL := server.Binaries().Program("pg_dump"), server.Binaries().Program("psql")
-	if pgDump == "" || pgSQL == "" {
-		t.Skip("this installation has no pg_dump")
-	}
-	dump := osexec.Command(pgDump, server.ConnInfo()+" user=owner dbname="+conn.Database())
-	text, err := dump.Output()
-	check(t, err)
-	psql := osexec.Command(pgSQL, "-X", "-v", "ON_ERROR_STOP=1", "-d", server.ConnInfo()+" user=owner dbname="+restored.Database())
-	stdin, err := psql.StdinPipe()
-	check(t, err)
-	go func() { _, _ = stdin.Write(text); _ = stdin.Close() }()
-	if out, err := psql.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	dump, _ := server.Program(t, "", "pg_dump", server.Conninfo(t, conn.Database(), "owner"))
+	server.Program(t, dump, "psql", "-X", "-v", "ON_ERROR_STOP=1", "-d", server.Conninfo(t, restored.Database(), "owner"))
 	if got := query[int64](t, restored, "SELECT pgexthost.launch('a', 'b', dedup_key => 'k')"); got != 1 {
 		t.Errorf("the key has request %d", got)
 	}

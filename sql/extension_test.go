@@ -1,24 +1,15 @@
 package sql_test
 
 import (
-	"errors"
 	"maps"
 	"strings"
 	"testing"
 	"testing/fstest"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/pgexthost/pgexthost/connect"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/sql"
 )
-
-func asServerError(err error) *pgconn.PgError {
-	var server *pgconn.PgError
-	errors.As(err, &server)
-	return server
-}
 
 // install installs extensions as the session's user.
 func install(t *testing.T, conn *connect.Conn, names ...string) {

@@ -2,83 +2,42 @@ package sql_test
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"sync/atomic"
 	"testing"
-	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgexthost/pgexthost/connect"
-	"github.com/pgexthost/pgexthost/internal/localpg"
+	"github.com/pgexthost/pgexthost/internal/testkit"
 )
 
-// server is the real server of this package's tests.
-var server *localpg.Server
-
-// roles are what the tests find in it. The owner has what a managed server gives
-// its users: databases and roles, but nothing that reaches beyond SQL.
-const roles = `
+// server is the real server of this package's tests. The owner has what a managed
+// one gives its users: databases and roles, but nothing that reaches beyond SQL.
+var server = testkit.Server{Setup: `
 	CREATE ROLE owner LOGIN CREATEDB CREATEROLE;
 	CREATE ROLE poor LOGIN;
 	CREATE ROLE stranger LOGIN;
 	CREATE ROLE alice LOGIN;
-	CREATE ROLE bob LOGIN;`
+	CREATE ROLE bob LOGIN;`}
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+var check, within = testkit.Check, testkit.Context
 
-func run(m *testing.M) int {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	var err error
-	if server, err = localpg.Start(ctx, localpg.Options{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = server.Stop(context.Background()) }()
-	admin, err := pgx.Connect(ctx, server.ConnInfo())
-	if err == nil {
-		_, err = admin.Exec(ctx, roles)
-		_ = admin.Close(ctx)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
+func TestMain(m *testing.M) {
+	defer server.Stop()
+	m.Run()
 }
-
-// limit bounds every wait of these tests.
-const limit = 60 * time.Second
-
-var databases atomic.Int32
 
 // newDatabase makes a database of a role and returns a session of that role with it.
 func newDatabase(t *testing.T, owner string) *connect.Conn {
 	t.Helper()
-	name := fmt.Sprintf("db%d", databases.Add(1))
-	admin := session(t, "postgres", "postgres")
-	exec(t, admin, "CREATE DATABASE "+name+" OWNER "+owner)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), limit)
-		defer cancel()
-		if _, err := admin.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
-			t.Error(err)
-		}
-	})
-	return session(t, name, owner)
+	return session(t, server.NewDatabase(t, owner), owner)
 }
 
 // session opens a session, which ends with the test.
 func session(t *testing.T, database, user string) *connect.Conn {
 	t.Helper()
-	config, err := connect.ParseConninfo(server.ConnInfo() + " dbname=" + database + " user=" + user)
+	config, err := connect.ParseConninfo(server.Conninfo(t, database, user))
 	check(t, err)
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	conn, err := connect.Open(ctx, config, t.Name())
+	conn, err := connect.Open(within(t), config, t.Name())
 	check(t, err)
 	t.Cleanup(func() { conn.HangUp(context.Background()) })
 	return conn
@@ -88,20 +47,6 @@ func session(t *testing.T, database, user string) *connect.Conn {
 func another(t *testing.T, conn *connect.Conn, user string) *connect.Conn {
 	t.Helper()
 	return session(t, conn.Database(), user)
-}
-
-func check(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func within(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	t.Cleanup(cancel)
-	return ctx
 }
 
 func exec(t *testing.T, conn *connect.Conn, script string) {
@@ -123,7 +68,7 @@ func wantState(t *testing.T, what string, err error, sqlstate string) *pgconn.Pg
 	if string(connect.SQLState(err)) != sqlstate {
 		t.Fatalf("%s: got %v, want SQLSTATE %s", what, err, sqlstate)
 	}
-	return asServerError(err)
+	return testkit.ServerError(err)
 }
 
 // query returns the first column of the only row.

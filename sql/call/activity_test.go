@@ -28,7 +28,7 @@ func TestAWorkersSessionShowsAsAWorker(t *testing.T) {
 	w.session.exec("SELECT 42")
 	super := b.connect("postgres")
 	want := "bob|" + b.database + "|the type|Extension|NapTime|idle|SELECT 42|-"
-	b.waitFor("the idle session", func() bool { return query[string](super, row, w.pid()) == want })
+	eventually(b, "the idle session", func() bool { return query[string](super, row, w.pid()) == want })
 	if n := query[int](super, "SELECT count(*) FROM pgexthost.pg_stat_activity WHERE pid = $1", w.session.PgConn().PID()); n != 0 {
 		t.Error("the session's own pid shows, too")
 	}
@@ -39,7 +39,7 @@ func TestAWorkersSessionShowsAsAWorker(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- w.session.try("SELECT pg_advisory_xact_lock(2)") }()
 	want = "bob|" + b.database + "|the type|Lock|advisory|active|SELECT pg_advisory_xact_lock(2)|-"
-	b.waitFor("the lock", func() bool { return query[string](super, row, w.pid()) == want })
+	eventually(b, "the lock", func() bool { return query[string](super, row, w.pid()) == want })
 	other.exec("COMMIT")
 	check(t, <-done)
 }

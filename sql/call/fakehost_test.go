@@ -1,24 +1,15 @@
 package call_test
 
 import (
-	"errors"
 	"os"
 	"os/exec"
 	"slices"
 	"sync"
 	"syscall"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
-
-func asServerError(err error) *pgconn.PgError {
-	var e *pgconn.PgError
-	errors.As(err, &e)
-	return e
-}
 
 // fakeHost is a host whose workers are made up.
 type fakeHost struct {

@@ -3,65 +3,32 @@ package call_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgexthost/pgexthost/connect"
 	"github.com/pgexthost/pgexthost/internal/localpg"
+	"github.com/pgexthost/pgexthost/internal/testkit"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/sql"
 	"github.com/pgexthost/pgexthost/sql/call"
 )
 
 // server is the real server of this package's tests.
-var server *localpg.Server
-
-// limit bounds every wait of these tests.
-const limit = 2 * time.Minute
-
-const roles = `CREATE ROLE owner LOGIN CREATEDB CREATEROLE; CREATE ROLE alice LOGIN; CREATE ROLE bob LOGIN; CREATE ROLE stranger LOGIN;`
-
-func TestMain(m *testing.M) { os.Exit(start(m)) }
-
-func start(m *testing.M) int {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	var err error
-	if server, err = localpg.Start(ctx, localpg.Options{Settings: []string{"max_connections=60", "wal_level=replica"}}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = server.Stop(context.Background()) }()
-	admin, err := pgx.Connect(ctx, server.ConnInfo())
-	if err == nil {
-		_, err = admin.Exec(ctx, roles)
-		_ = admin.Close(ctx)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
+var server = testkit.Server{
+	Options: localpg.Options{Settings: []string{"max_connections=60", "wal_level=replica"}},
+	Setup:   `CREATE ROLE owner LOGIN CREATEDB CREATEROLE; CREATE ROLE alice LOGIN; CREATE ROLE bob LOGIN; CREATE ROLE stranger LOGIN;`,
 }
 
-func check(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var check, within, eventually = testkit.Check, testkit.Context, testkit.Eventually
 
-func within(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	t.Cleanup(cancel)
-	return ctx
+func TestMain(m *testing.M) {
+	defer server.Stop()
+	m.Run()
 }
 
 // bed is a database with the schema, and what answers its calls.
@@ -73,17 +40,12 @@ type bed struct {
 	calls    *call.Server
 }
 
-var databases atomic.Int32
-
 // newBed makes a database in which alice is an operator.
 func newBed(t testing.TB) *bed {
 	t.Helper()
-	b := &bed{TB: t, database: fmt.Sprintf("db%d", databases.Add(1)), conninfo: server.ConnInfo(), host: newFakeHost()}
-	admin := b.plain("postgres", "postgres")
-	admin.exec("CREATE DATABASE " + b.database + " OWNER owner")
-	t.Cleanup(func() { admin.exec("DROP DATABASE " + b.database + " WITH (FORCE)") })
+	b := &bed{TB: t, database: server.NewDatabase(t, "owner"), conninfo: server.Running(t).ConnInfo(), host: newFakeHost()}
 	b.install("pgexthost", "worker_spi")
-	admin.exec("GRANT pgexthost_operator TO alice")
+	server.Exec(t, "GRANT pgexthost_operator TO alice")
 	b.serve("owner")
 	return b
 }
@@ -212,7 +174,7 @@ func (c *client) refuses(script, sqlstate string) *pgconn.PgError {
 	if string(connect.SQLState(err)) != sqlstate {
 		c.t.Fatalf("%s: got %v, want SQLSTATE %s", script, err, sqlstate)
 	}
-	return asServerError(err)
+	return testkit.ServerError(err)
 }
 
 // query returns the first column of the only row.
@@ -222,18 +184,4 @@ func query[T any](c *client, sql string, args ...any) (value T) {
 		c.t.Fatalf("%s: %v", sql, err)
 	}
 	return value
-}
-
-// waitFor waits until something is so.
-func (b *bed) waitFor(what string, so func() bool) {
-	b.Helper()
-	ctx := within(b)
-	for !so() {
-		select {
-		case <-ctx.Done():
-			b.Errorf("waited in vain for %s", what)
-			return
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
 }

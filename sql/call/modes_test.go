@@ -44,12 +44,13 @@ func TestCallsWorkInEveryTransaction(t *testing.T) {
 
 func TestCallsWorkOnAStandby(t *testing.T) {
 	b := newBed(t)
-	program := server.Binaries().Program("pg_basebackup")
+	primary := server.Running(t)
+	program := primary.Binaries().Program("pg_basebackup")
 	if program == "" {
 		t.Skip("this installation has no pg_basebackup")
 	}
 	standby, err := localpg.Start(within(t), localpg.Options{Settings: []string{"hot_standby=on"}, Populate: func(ctx context.Context, dir string) error {
-		out, err := osexec.CommandContext(ctx, program, "-D", dir, "-R", "-X", "stream", "-c", "fast", "-d", server.ConnInfo()).CombinedOutput()
+		out, err := osexec.CommandContext(ctx, program, "-D", dir, "-R", "-X", "stream", "-c", "fast", "-d", primary.ConnInfo()).CombinedOutput()
 		if err != nil {
 			t.Logf("%s", out)
 		}

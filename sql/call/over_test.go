@@ -34,17 +34,14 @@ func TestTheLocksOfAnAnswerGoWithItsStatement(t *testing.T) {
 	c, other := b.connect("alice"), b.plain(b.database, "postgres")
 	for i := range 3 {
 		query[int](c, launch+itoa(i)+")")
-		b.waitFor("the answer's locks to go", func() bool { return query[int](other, payloadLocks) == 0 })
-		if t.Failed() {
-			return
-		}
+		eventually(b, "the answer's locks to go", func() bool { return query[int](other, payloadLocks) == 0 })
 		if n := query[int](other, stateLocks); n != 1 {
 			t.Errorf("%d state locks are held for a session", n)
 		}
 	}
 	c.leave()
 	another := b.connect("alice") // whose calls keep the locks' own session from ending
-	b.waitFor("the state lock to go", func() bool {
+	eventually(b, "the state lock to go", func() bool {
 		query[int](another, launch+"1)")
 		return query[int](other, stateLocks) == 1
 	})
@@ -55,7 +52,7 @@ func TestTheLocksOfAnAnswerGoWithItsStatement(t *testing.T) {
 func (b *bed) isForgotten() {
 	b.Helper()
 	last, since := b.host.lookedAt(), time.Now()
-	b.waitFor("the end of the call", func() bool {
+	eventually(b, "the end of the call", func() bool {
 		if n := b.host.lookedAt(); n != last {
 			last, since = n, time.Now()
 		}
@@ -94,7 +91,7 @@ func TestTheNextCallCancelsTheOneBefore(t *testing.T) {
 			PERFORM pg_sleep(1000);
 		END $$`)
 	}()
-	b.waitFor("the call", func() bool { return b.host.lookedAt() > 0 })
+	eventually(b, "the call", func() bool { return b.host.lookedAt() > 0 })
 	check(t, c.PgConn().CancelRequest(within(t)))
 	b.isForgotten()
 	select {
@@ -121,7 +118,7 @@ func TestAStaleReplyIsForNobody(t *testing.T) {
 	var pid int
 	done := make(chan error, 1)
 	go func() { done <- c.QueryRow(within(t), launch+"1)").Scan(&pid) }()
-	b.waitFor("the next call", func() bool { return b.host.count() == 1 })
+	eventually(b, "the next call", func() bool { return b.host.count() == 1 })
 	close(stuck)
 	// Another session's call, which is behind the reply in the control's mail.
 	query[int](b.connect("alice"), "SELECT count(*) FROM pgexthost.sessions()")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pgexthost/pgexthost/connect"
+	"github.com/pgexthost/pgexthost/internal/testkit"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
@@ -86,20 +87,20 @@ func TestRandomCallsAreAnsweredRightOrCancelledAndLeaveNothing(t *testing.T) {
 	for _, c := range clients {
 		c.leave()
 	}
-	b.waitFor("the locks to go", func() bool {
+	eventually(b, "the locks to go", func() bool {
 		return query[int](admin, "SELECT count(*) FROM pg_locks l WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") == 0
 	})
 	if n := query[int](admin, gatewaySessions, b.database); n > 1 {
 		t.Errorf("%d sessions answer calls", n)
 	}
 	b.calls.Close()
-	b.waitFor("the gateway's session to go", func() bool { return query[int](admin, gatewaySessions, b.database) == 0 })
+	eventually(b, "the gateway's session to go", func() bool { return query[int](admin, gatewaySessions, b.database) == 0 })
 }
 
 // random makes a call that may be cancelled in some way. It reports whether it was
 // answered.
 func (c *client) random(n, workerPid int, long string) (answered bool, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Limit)
 	defer cancel()
 	settings := "SET statement_timeout = 0; SET lock_timeout = 0"
 	brief := 1 + rand.IntN(20)

@@ -1,11 +1,11 @@
 package call_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pgexthost/pgexthost/internal/testkit"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -62,9 +62,9 @@ func TestALaunchThatCannotBeStartedFailsAsPostgreSQLs(t *testing.T) {
 	c := b.connect("alice")
 	done := make(chan error, 1)
 	go func() { done <- c.try("SELECT worker_spi_launch(4)") }()
-	b.waitFor("the registration", func() bool { return b.host.count() == 1 })
+	eventually(b, "the registration", func() bool { return b.host.count() == 1 })
 	b.host.set(-1)
-	e := asServerError(<-done)
+	e := testkit.ServerError(<-done)
 	if e == nil || e.Code != "53000" || e.Message != "could not start background process" || e.Hint != "More details may be available in the server log." ||
 		!strings.HasPrefix(e.ConstraintName, "pgexthost:") || e.Detail != "" {
 		t.Errorf("got %+v", e)
@@ -177,11 +177,13 @@ func TestACancelledCallIsOverAndTheNextOneIsAnswered(t *testing.T) {
 	}
 	c.exec("SET statement_timeout = 0; SET lock_timeout = '30ms'")
 	before := b.host.count()
-	go func() {
-		b.waitFor("the registration", func() bool { return b.host.count() > before })
-		_ = c.PgConn().CancelRequest(context.Background())
-	}()
-	c.refuses(launch+"1)", "57014")
+	done := make(chan error, 1)
+	go func() { done <- c.try(launch + "1)") }()
+	eventually(b, "the registration", func() bool { return b.host.count() > before })
+	check(t, c.PgConn().CancelRequest(within(t)))
+	if e := testkit.ServerError(<-done); e == nil || e.Code != "57014" {
+		t.Errorf("got %v", e)
+	}
 	b.host.set(5)
 	if pid := query[int](c, launch+"9)"); pid != firstPid+9 {
 		t.Errorf("pid %d", pid)

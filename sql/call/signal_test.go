@@ -162,7 +162,7 @@ func TestAReloadIsTheServersAndTheHosts(t *testing.T) {
 		case <-within(t).Done():
 			t.Errorf("%s: the host was not told", user)
 		}
-		b.waitFor("the server's reload", func() bool { return query[string](admin, "SELECT pg_conf_load_time()::text") != before })
+		eventually(b, "the server's reload", func() bool { return query[string](admin, "SELECT pg_conf_load_time()::text") != before })
 	}
 }
 

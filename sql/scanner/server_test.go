@@ -6,61 +6,31 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/pgexthost/pgexthost/internal/localpg"
+	"github.com/pgexthost/pgexthost/internal/testkit"
 )
 
-// limit bounds every wait for the server.
-const limit = 2 * time.Minute
+// server is a real one, which the processes that fuzz do not start.
+var server testkit.Server
 
-// server is a real one, started by the first test that needs it: the processes that
-// fuzz do not.
-var server = sync.OnceValues(func() (*localpg.Server, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	return localpg.Start(ctx, localpg.Options{})
-})
-
-var started = false
+var within = testkit.Context
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if started {
-		if s, err := server(); err == nil {
-			_ = s.Stop(context.Background())
-		}
-	}
-	os.Exit(code)
+	defer server.Stop()
+	m.Run()
 }
 
 // session opens a session with the server, which ends with the test.
 func session(t *testing.T) *pgconn.PgConn {
 	t.Helper()
-	started = true
-	s, err := server()
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := pgconn.Connect(within(t), s.ConnInfo()+" dbname=postgres user=postgres")
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn, err := pgconn.Connect(within(t), server.Conninfo(t, "postgres", "postgres"))
+	testkit.Check(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return conn
-}
-
-func within(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	t.Cleanup(cancel)
-	return ctx
 }
 
 func exec(t *testing.T, conn *pgconn.PgConn, sql string) {

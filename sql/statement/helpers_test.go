@@ -2,41 +2,15 @@ package statement_test
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
-
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgexthost/pgexthost/connect"
 	"github.com/pgexthost/pgexthost/sql"
 	"github.com/pgexthost/pgexthost/sql/scanner"
 	"github.com/pgexthost/pgexthost/sql/statement"
 )
-
-func check(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func within(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func asServerError(err error) *pgconn.PgError {
-	var server *pgconn.PgError
-	errors.As(err, &server)
-	return server
-}
-
-func doubled(name string) string { return strings.ReplaceAll(name, `"`, `""`) }
 
 // shipped is the catalog of a directory with scripts of plugins, and those of this
 // program.
@@ -62,7 +36,7 @@ func translated(cmd scanner.Command, env statement.Env) (string, bool) {
 // connected opens a session as "pgexthost extension" does.
 func connected(t *testing.T, c *client) *connect.Conn {
 	t.Helper()
-	config, err := connect.ParseConninfo(server.ConnInfo() + " dbname=" + c.query("SELECT current_database()") + " user=" + c.query("SELECT current_user"))
+	config, err := connect.ParseConninfo(server.Conninfo(t, c.query("SELECT current_database()"), c.query("SELECT current_user")))
 	check(t, err)
 	conn, err := connect.Open(within(t), config, t.Name())
 	check(t, err)

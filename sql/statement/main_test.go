@@ -2,56 +2,30 @@ package statement_test
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	"github.com/pgexthost/pgexthost/internal/localpg"
+	"github.com/pgexthost/pgexthost/internal/testkit"
 	"github.com/pgexthost/pgexthost/sql"
 	"github.com/pgexthost/pgexthost/sql/scanner"
 	"github.com/pgexthost/pgexthost/sql/statement"
 )
 
 // server is the real server of this package's tests.
-var server *localpg.Server
-
-// roles are what the tests find in it.
-const roles = `
+var server = testkit.Server{Setup: `
 	CREATE ROLE owner LOGIN CREATEDB CREATEROLE;
 	CREATE ROLE poor LOGIN;
 	CREATE ROLE reader LOGIN;
-	CREATE ROLE "odd ""role" LOGIN CREATEDB;`
+	CREATE ROLE "odd ""role" LOGIN CREATEDB;`}
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+var check, within = testkit.Check, testkit.Context
 
-func run(m *testing.M) int {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	var err error
-	if server, err = localpg.Start(ctx, localpg.Options{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = server.Stop(context.Background()) }()
-	admin, err := pgconn.Connect(ctx, server.ConnInfo())
-	if err == nil {
-		_, err = admin.Exec(ctx, roles).ReadAll()
-		_ = admin.Close(ctx)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
+func TestMain(m *testing.M) {
+	defer server.Stop()
+	m.Run()
 }
-
-// limit bounds every wait of these tests.
-const limit = 60 * time.Second
 
 // nonce is that of all sessions here.
 const nonce = "00112233445566778899aabbccddeeff"
@@ -137,7 +111,7 @@ func (c *client) run(text string) outcome {
 	for i := range c.notices {
 		o.Notices = append(o.Notices, polished(c.notices[i]))
 	}
-	if server := asServerError(err); server != nil {
+	if server := testkit.ServerError(err); server != nil {
 		o.Error = polished(response(server))
 	} else if err != nil {
 		c.t.Fatalf("%s: %v", text, err)
@@ -198,32 +172,17 @@ func response(e *pgconn.PgError) pgproto3.ErrorResponse {
 	}
 }
 
-var databases atomic.Int32
-
 // newDatabase makes a database of a role and returns a session of that role with it.
 func newDatabase(t *testing.T, owner string, env statement.Env) *client {
 	t.Helper()
-	name := fmt.Sprintf("db%d", databases.Add(1))
-	admin := session(t, "postgres", "postgres", env)
-	admin.sql("CREATE DATABASE " + name + " OWNER " + quoted(owner))
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), limit)
-		defer cancel()
-		if _, err := admin.conn.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)").ReadAll(); err != nil {
-			t.Error(err)
-		}
-	})
-	return session(t, name, owner, env)
+	return session(t, server.NewDatabase(t, owner), owner, env)
 }
-
-func quoted(name string) string { return `"` + doubled(name) + `"` }
 
 // session opens a session, which ends with the test.
 func session(t *testing.T, database, user string, env statement.Env) *client {
 	t.Helper()
-	config, err := pgconn.ParseConfig(server.ConnInfo())
+	config, err := pgconn.ParseConfig(server.Conninfo(t, database, user))
 	check(t, err)
-	config.Database, config.User = database, user
 	c := &client{t: t, env: env}
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		e := response((*pgconn.PgError)(n))

@@ -1,35 +1,19 @@
 package statement_test
 
 import (
-	osexec "os/exec"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pgexthost/pgexthost/internal/testkit"
 	"github.com/pgexthost/pgexthost/sql/scanner"
 )
-
-// program runs one of PostgreSQL's programs, or skips the test.
-func program(t *testing.T, input, name string, args ...string) (stdout, stderr string) {
-	t.Helper()
-	path := server.Binaries().Program(name)
-	if path == "" {
-		t.Skipf("this installation has no %s", name)
-	}
-	cmd := osexec.Command(path, args...)
-	var out, errs strings.Builder
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &errs
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%s: %v\n%s", name, err, errs.String())
-	}
-	return out.String(), errs.String()
-}
 
 // conninfo says how to get to the client's database.
 func (c *client) conninfo() string {
 	c.t.Helper()
-	return server.ConnInfo() + " dbname=" + c.query("SELECT current_database()") + " user=owner"
+	return server.Conninfo(c.t, c.query("SELECT current_database()"), "owner")
 }
 
 // psql finds the end of each statement by itself: no quote of ours may mislead it.
@@ -43,7 +27,7 @@ func TestPsqlTakesABlockForOneStatement(t *testing.T) {
 		}
 		script.WriteString(text + ";\n")
 	}
-	out, errs := program(t, script.String(), "psql", "-X", "-v", "ON_ERROR_STOP=1", "-d", c.conninfo())
+	out, errs := server.Program(t, script.String(), "psql", "-X", "-v", "ON_ERROR_STOP=1", "-d", c.conninfo())
 	if out != "DO\nDO\nDO\n" {
 		t.Errorf("psql prints %q", out)
 	}
@@ -69,7 +53,7 @@ func TestADriverPreparesABlockAndRunsItAgain(t *testing.T) {
 		}
 	}
 	_, err = conn.Exec(within(t), remove)
-	if e := asServerError(err); e == nil || e.Code != "42704" {
+	if e := testkit.ServerError(err); e == nil || e.Code != "42704" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -79,8 +63,8 @@ func TestADumpRestoresWhatACommandHasInstalled(t *testing.T) {
 	c.sql("CREATE SCHEMA app")
 	c.must(scanner.CreateExtension{Name: "worker_spi", Schema: "app"}, "CREATE EXTENSION")
 	restored := newDatabase(t, "owner", own())
-	dump, _ := program(t, "", "pg_dump", c.conninfo())
-	program(t, dump, "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", restored.conninfo())
+	dump, _ := server.Program(t, "", "pg_dump", c.conninfo())
+	server.Program(t, dump, "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", restored.conninfo())
 	restored.fails(scanner.CreateExtension{Name: "worker_spi"}, "42710", `extension "worker_spi" already exists`)
 	restored.wants("SELECT pg_typeof(app.worker_spi_extra(1::oid, 2::oid, '{}'))", "bytea")
 	restored.must(drop("worker_spi", "pgexthost"), "DROP EXTENSION")
