@@ -2,10 +2,7 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -19,52 +16,15 @@ import (
 	"github.com/pgexthost/pgexthost/internal/guc"
 	"github.com/pgexthost/pgexthost/internal/localpg"
 	"github.com/pgexthost/pgexthost/internal/settings"
+	"github.com/pgexthost/pgexthost/internal/testkit"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/sql/call"
 )
 
-// limit bounds every wait of these tests. It only has to tell "late" from "never".
-const limit = 60 * time.Second
+// What these tests share with others, under the names that it has here.
+const limit = testkit.Limit
 
-func check(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// testContext ends with the test's patience.
-func testContext(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// shortTempDir is a directory with room for a socket, which every user can enter.
-func shortTempDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "pgx-")
-	check(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	check(t, os.Chmod(dir, 0o755))
-	return dir
-}
-
-// eventually polls until the condition holds.
-func eventually(t testing.TB, what string, isSo func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(limit)
-	for !isSo() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("not so after %v: %s", limit, what)
-		}
-	}
-}
+var check, testContext, eventually, shortTempDir = testkit.Check, testkit.Context, testkit.Eventually, testkit.ShortTempDir
 
 // process is the worker's part of a gateway that runs in the test.
 type process struct {
@@ -137,7 +97,7 @@ func newBedWith(t testing.TB, conninfo string, host call.Host, overrides ...stri
 // beginBed is newBedWith, and does not wait until the gateway listens.
 func beginBed(t testing.TB, conninfo string, host call.Host, overrides ...string) *bed {
 	t.Helper()
-	b := &bed{t: t, dir: shortTempDir(t), port: freePort(t), process: &process{store: guc.NewStore(settings.Definitions()...), conninfo: conninfo}}
+	b := &bed{t: t, dir: shortTempDir(t), port: testkit.FreePort(t), process: &process{store: guc.NewStore(settings.Definitions()...), conninfo: conninfo}}
 	for _, o := range append([]string{
 		"unix_socket_directories=" + b.dir, "listen_addresses=127.0.0.1", fmt.Sprint("port=", b.port),
 	}, overrides...) {
@@ -174,14 +134,6 @@ func beginBed(t testing.TB, conninfo string, host call.Host, overrides ...string
 func shared(t testing.TB, overrides ...string) *bed {
 	t.Helper()
 	return newBed(t, sharedServer(t).ConnInfo(), overrides...)
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // unix and tcp are conninfos through the gateway.
@@ -226,15 +178,15 @@ func refusal(t testing.TB, conninfo string) *pgconn.PgError {
 		_ = conn.Close(context.Background())
 		t.Fatal("the client was let in")
 	}
-	told, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok {
+	told := testkit.ServerError(err)
+	if told == nil {
 		t.Fatalf("got %T %v, want an error of the server or the gateway", err, err)
 	}
 	return told
 }
 
 func sqlState(err error) string {
-	if told, ok := errors.AsType[*pgconn.PgError](err); ok {
+	if told := testkit.ServerError(err); told != nil {
 		return told.Code
 	}
 	return ""
@@ -255,9 +207,7 @@ func direct(t testing.TB) *pgx.Conn {
 
 func sharedServer(t testing.TB) *localpg.Server {
 	t.Helper()
-	s, err := theServer()
-	check(t, err)
-	return s
+	return theServer.Running(t)
 }
 
 // sessions counts the server's sessions of a role.

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -66,8 +65,6 @@ type hosted struct {
 	database string
 }
 
-var databases atomic.Int32
-
 func newHosted(t testing.TB) *hosted {
 	t.Helper()
 	return newHostedAs(t, "postgres")
@@ -76,11 +73,8 @@ func newHosted(t testing.TB) *hosted {
 // newHostedAs has the host log in as a role.
 func newHostedAs(t testing.TB, role string) *hosted {
 	t.Helper()
-	h := &hosted{host: &fakeHost{}, database: fmt.Sprintf("hosted%d", databases.Add(1))}
-	admin := direct(t)
-	do(t, admin, "CREATE DATABASE "+h.database)
-	t.Cleanup(func() { do(t, admin, "DROP DATABASE "+h.database+" WITH (FORCE)") })
-	config, err := connect.ParseConninfo(sharedServer(t).ConnInfo() + " dbname=" + h.database)
+	h := &hosted{host: &fakeHost{}, database: theServer.NewDatabase(t, "postgres")}
+	config, err := connect.ParseConninfo(theServer.Conninfo(t, h.database, "postgres"))
 	check(t, err)
 	conn, err := connect.Open(testContext(t), config, t.Name())
 	check(t, err)

@@ -10,15 +10,15 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgexthost/pgexthost/internal/localpg"
+	"github.com/pgexthost/pgexthost/internal/testkit"
 )
 
-// theServer is the real server of this package's tests, which the first of them
-// starts that wants one. Tests that stop one start their own, from the template.
-var theServer = sync.OnceValues(func() (*localpg.Server, error) { return startServer(context.Background()) })
-
-var theTemplate = sync.OnceValues(func() (*localpg.Template, error) {
-	return localpg.NewTemplate(context.Background(), localpg.Options{})
-})
+// theServer is the real server of this package's tests, and tlsServer one that is to
+// be reached over TLS alone.
+var (
+	theServer = testkit.Server{Options: localpg.Options{TCP: true, HBA: hba, Populate: populate}, Setup: roles}
+	tlsServer = testkit.Server{Options: localpg.Options{TCP: true, HBA: tlsHBA, Settings: []string{"ssl=on"}, Populate: populateWithCertificate}, Setup: roles}
+)
 
 // hba asks each role of these tests for something else. Who has no line here is
 // trusted.
@@ -31,61 +31,49 @@ var hba = []string{
 	"local replication scrammer scram-sha-256", "host replication scrammer all scram-sha-256",
 }
 
-var roles = []string{
-	`CREATE ROLE scrammer LOGIN SUPERUSER PASSWORD 's3cret'`,
-	`CREATE ROLE plain LOGIN PASSWORD 's3cret'`,
-	`CREATE ROLE trusted LOGIN`,
-	`CREATE ROLE peerless LOGIN`,
-	`CREATE ROLE rejected LOGIN`,
-	`SET password_encryption = 'md5'`,
-	`CREATE ROLE md5er LOGIN PASSWORD 's3cret'`,
-}
+const roles = `
+	CREATE ROLE scrammer LOGIN SUPERUSER PASSWORD 's3cret';
+	CREATE ROLE plain LOGIN PASSWORD 's3cret';
+	CREATE ROLE trusted LOGIN;
+	CREATE ROLE peerless LOGIN;
+	CREATE ROLE rejected LOGIN;
+	SET password_encryption = 'md5';
+	CREATE ROLE md5er LOGIN PASSWORD 's3cret';`
 
 func TestMain(m *testing.M) {
 	if conninfo := os.Getenv(onlyConnect); conninfo != "" {
 		connectAndTell(conninfo)
 		return
 	}
-	code := m.Run()
-	for _, stop := range stops {
-		stop()
-	}
-	os.Exit(code)
+	defer func() { closeTemplate() }()
+	defer tlsServer.Stop()
+	defer theServer.Stop()
+	m.Run()
 }
 
-// stops are what is left to be done at the end.
-var stops []func()
+// theTemplate is what all servers are copies of, made for the first of them.
+var theTemplate = sync.OnceValues(func() (*localpg.Template, error) {
+	template, err := localpg.NewTemplate(context.Background(), localpg.Options{})
+	if err == nil {
+		closeTemplate = template.Close
+	}
+	return template, err
+})
 
-// startServer starts a server with the roles of these tests. It stops with them.
-func startServer(ctx context.Context, settings ...string) (*localpg.Server, error) {
-	return startServerWith(ctx, localpg.Options{TCP: true, HBA: hba, Settings: settings})
+var closeTemplate = func() error { return nil }
+
+func populate(ctx context.Context, dir string) error {
+	template, err := theTemplate()
+	if err != nil {
+		return err
+	}
+	return template.Populate(ctx, dir)
 }
 
-func startServerWith(ctx context.Context, options localpg.Options) (*localpg.Server, error) {
-	if options.Populate == nil {
-		template, err := theTemplate()
-		if err != nil {
-			return nil, err
-		}
-		options.Populate = template.Populate
-		stops = append(stops, func() { _ = template.Close() })
-	}
-	s, err := localpg.Start(ctx, options)
-	if err != nil {
-		return nil, err
-	}
-	stops = append([]func(){func() { _ = s.Stop(context.Background()) }}, stops...)
-	conn, err := pgx.Connect(ctx, s.ConnInfo())
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = conn.Close(ctx) }()
-	for _, sql := range roles {
-		if _, err := conn.Exec(ctx, sql); err != nil {
-			return nil, fmt.Errorf("%s: %w", sql, err)
-		}
-	}
-	return s, nil
+// startServer starts a server for a test that stops it, or wants other settings.
+func startServer(t testing.TB, settings ...string) *localpg.Server {
+	t.Helper()
+	return testkit.Start(t, localpg.Options{TCP: true, HBA: hba, Settings: settings, Populate: populate}, roles)
 }
 
 // onlyConnect makes the test binary a client that connects and says how that went:

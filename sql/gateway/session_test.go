@@ -407,8 +407,7 @@ func TestCopyWithSyncsThatTheServerIgnores(t *testing.T) {
 }
 
 func TestAStoppedServerIsSeenByItsClients(t *testing.T) {
-	s, err := startServer(testContext(t))
-	check(t, err)
+	s := startServer(t)
 	b := newBed(t, s.ConnInfo())
 	killed, terminated := open(t, b.tcp("scrammer")), b.dial(t)
 	terminated.login()
@@ -452,9 +451,7 @@ func TestPgReceivewalStreamsThroughTheGateway(t *testing.T) {
 }
 
 func TestPgRecvlogicalStreamsThroughTheGateway(t *testing.T) {
-	s, err := startServer(testContext(t), "wal_level=logical")
-	check(t, err)
-	defer func() { _ = s.Stop(context.Background()) }()
+	s := startServer(t, "wal_level=logical")
 	b, d := newBed(t, s.ConnInfo()), open(t, s.ConnInfo())
 	if _, err := d.Exec(testContext(t), "LOAD 'test_decoding'"); err != nil {
 		t.Skip(err)
@@ -467,7 +464,7 @@ func TestPgRecvlogicalStreamsThroughTheGateway(t *testing.T) {
 		return out
 	}
 	recvlogical("--create-slot")
-	_, err = d.Exec(testContext(t), "CREATE TABLE streamed (i int); INSERT INTO streamed VALUES (4711)")
+	_, err := d.Exec(testContext(t), "CREATE TABLE streamed (i int); INSERT INTO streamed VALUES (4711)")
 	check(t, err)
 	end := one(t, d, "SELECT pg_current_wal_insert_lsn()::text")
 	_, err = d.Exec(testContext(t), "INSERT INTO streamed VALUES (4712)")
@@ -479,10 +476,7 @@ func TestPgRecvlogicalStreamsThroughTheGateway(t *testing.T) {
 
 // A server that takes connections and says nothing, as one that is stopped does.
 func TestAServerThatDoesNotAnswerIsGivenUpOn(t *testing.T) {
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	defer func() { _ = silent.Close() }()
-	b := newBed(t, "sslmode=disable host=127.0.0.1 port="+portOf(silent), "authentication_timeout=1")
+	b, _ := newBedBeforeFake(t, "authentication_timeout=1")
 	p := b.dial(t)
 	p.startup("plain")
 	p.fatal("57014", "canceling authentication due to timeout")

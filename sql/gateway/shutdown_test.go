@@ -64,19 +64,12 @@ func TestAShutdownTellsEveryClient(t *testing.T) {
 
 // A message that has begun is not continued with another one.
 func TestAShutdownAmidAMessageSaysNothing(t *testing.T) {
-	fake, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	defer func() { _ = fake.Close() }()
-	b := newBed(t, "sslmode=disable host=127.0.0.1 port="+portOf(fake))
+	b, fake := newBedBeforeFake(t)
 	p := b.dialUnix(t)
 	p.startup("plain")
-	server, err := fake.Accept()
-	check(t, err)
-	defer func() { _ = server.Close() }()
-	_, err = server.Read(make([]byte, 1000))
-	check(t, err)
+	server := acceptStartup(t, fake)
 	half := message('D', 1000, "the first half")
-	_, err = server.Write(slicesOf(msg('R', "\x00\x00\x00\x00"), msg('Z', "I"), half))
+	_, err := server.Write(slicesOf(msg('R', "\x00\x00\x00\x00"), msg('Z', "I"), half))
 	check(t, err)
 	_, _ = p.hear()
 	_, _ = p.hear()
@@ -88,44 +81,56 @@ func TestAShutdownAmidAMessageSaysNothing(t *testing.T) {
 }
 
 func TestAShutdownDoesNotWaitForAServerThatDoesNotAnswer(t *testing.T) {
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	defer func() { _ = silent.Close() }()
-	b := newBed(t, "sslmode=disable host=127.0.0.1 port="+portOf(silent))
+	b, silent := newBedBeforeFake(t)
 	p := b.dial(t)
 	p.startup("plain")
-	server, err := silent.Accept()
-	check(t, err)
-	defer func() { _ = server.Close() }()
+	accept(t, silent)
 	b.stop()
 	p.fatal("57P01", "terminating connection due to administrator command")
 }
 
-func portOf(l net.Listener) string {
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+// newBedBeforeFake starts a gateway before a server whose part the test plays.
+func newBedBeforeFake(t testing.TB, overrides ...string) (*bed, net.Listener) {
+	t.Helper()
+	fake, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	t.Cleanup(func() { _ = fake.Close() })
+	_, port, err := net.SplitHostPort(fake.Addr().String())
+	check(t, err)
+	return newBed(t, "sslmode=disable host=127.0.0.1 port="+port, overrides...), fake
+}
+
+// accept takes the gateway's next connection.
+func accept(t testing.TB, fake net.Listener) net.Conn {
+	t.Helper()
+	conn, err := fake.Accept()
+	check(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// acceptStartup takes it, and its start-up packet.
+func acceptStartup(t testing.TB, fake net.Listener) net.Conn {
+	t.Helper()
+	conn := accept(t, fake)
+	_, err := conn.Read(make([]byte, 1000))
+	check(t, err)
+	return conn
 }
 
 // A server that goes away while a client logs in is an error, not silence.
 func TestAServerThatLeavesDuringAuthenticationIsReported(t *testing.T) {
-	fake, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	defer func() { _ = fake.Close() }()
-	b := newBed(t, "sslmode=disable host=127.0.0.1 port="+portOf(fake))
-	for name, play := range map[string]func(net.Conn, []byte){
-		"at once":            func(net.Conn, []byte) {},
-		"after its question": func(c net.Conn, _ []byte) { _, _ = c.Write(msg('R', "\x00\x00\x00\x03")) },
-		"amid its question":  func(c net.Conn, _ []byte) { _, _ = c.Write(msg('R', "\x00\x00\x00\x03")[:7]) },
+	b, fake := newBedBeforeFake(t)
+	for name, play := range map[string]func(net.Conn){
+		"at once":            func(net.Conn) {},
+		"after its question": func(c net.Conn) { _, _ = c.Write(msg('R', "\x00\x00\x00\x03")) },
+		"amid its question":  func(c net.Conn) { _, _ = c.Write(msg('R', "\x00\x00\x00\x03")[:7]) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := b.dial(t)
 			p.startup("plain")
-			server, err := fake.Accept()
-			check(t, err)
-			buf := make([]byte, 1000)
-			n, err := server.Read(buf)
-			check(t, err)
-			play(server, buf[:n])
+			server := acceptStartup(t, fake)
+			play(server)
 			if name == "after its question" {
 				until[*pgproto3.AuthenticationCleartextPassword](p)
 				_ = server.Close()
@@ -139,10 +144,7 @@ func TestAServerThatLeavesDuringAuthenticationIsReported(t *testing.T) {
 
 // A server's message that cannot be one is not passed on, nor believed.
 func TestAServerThatTalksNonsenseIsReported(t *testing.T) {
-	fake, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
-	defer func() { _ = fake.Close() }()
-	b := newBed(t, "sslmode=disable host=127.0.0.1 port="+portOf(fake))
+	b, fake := newBedBeforeFake(t)
 	for name, say := range map[string][]byte{
 		"a length of 3":                  message('R', 3, ""),
 		"a gigabyte":                     message('R', 1<<30, ""),
@@ -153,12 +155,7 @@ func TestAServerThatTalksNonsenseIsReported(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := b.dialUnix(t)
 			p.startup("plain")
-			server, err := fake.Accept()
-			check(t, err)
-			defer func() { _ = server.Close() }()
-			_, err = server.Read(make([]byte, 1000))
-			check(t, err)
-			_, err = server.Write(say)
+			_, err := acceptStartup(t, fake).Write(say)
 			check(t, err)
 			for {
 				m, err := p.front.Receive()

@@ -16,13 +16,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgproto3/v2"
 
-	"github.com/pgexthost/pgexthost/internal/localpg"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
@@ -56,6 +54,13 @@ func withTLS(t testing.TB) (overrides []string, root string) {
 	return []string{"ssl=on", "ssl_cert_file=" + dir + "/server.crt", "ssl_key_file=" + dir + "/server.key"}, dir + "/server.crt"
 }
 
+// sharedWithTLS is such a gateway before the server that all tests share.
+func sharedWithTLS(t testing.TB) (b *bed, root string) {
+	t.Helper()
+	settings, root := withTLS(t)
+	return shared(t, settings...), root
+}
+
 func trusting(t testing.TB, root string) *tls.Config {
 	t.Helper()
 	text, err := os.ReadFile(root)
@@ -70,8 +75,7 @@ func (b *bed) tls(user, root string) string {
 }
 
 func TestAClientGetsTLS(t *testing.T) {
-	settings, root := withTLS(t)
-	b := shared(t, settings...)
+	b, root := sharedWithTLS(t)
 	besides(t, b)
 	conn := open(t, b.tls("scrammer", root)+" channel_binding=disable")
 	if _, ok := conn.PgConn().Conn().(*tls.Conn); !ok {
@@ -92,8 +96,7 @@ func TestAClientGetsTLS(t *testing.T) {
 
 // After TLS is agreed on, nothing is said or believed in the clear.
 func TestBytesSmuggledBeforeTLSAreNotBelieved(t *testing.T) {
-	settings, root := withTLS(t)
-	b := shared(t, settings...)
+	b, root := sharedWithTLS(t)
 	besides(t, b)
 	for name, smuggled := range map[string][]byte{
 		"a start-up packet": packet(version30, "user\x00plain\x00database\x00postgres\x00\x00"),
@@ -127,8 +130,7 @@ func TestBytesSmuggledBeforeTLSAreNotBelieved(t *testing.T) {
 }
 
 func TestWhatMayFollowASSLRequest(t *testing.T) {
-	settings, root := withTLS(t)
-	b := shared(t, settings...)
+	b, root := sharedWithTLS(t)
 	besides(t, b)
 	ask := func(t *testing.T, p *peer, code uint32, want byte) {
 		t.Helper()
@@ -142,6 +144,7 @@ func TestWhatMayFollowASSLRequest(t *testing.T) {
 	}
 	encrypt := func(t *testing.T, p *peer) *peer {
 		t.Helper()
+		ask(t, p, codeSSL, 'S')
 		conn := tls.Client(p.conn, trusting(t, root))
 		check(t, conn.Handshake())
 		return newPeer(t, conn)
@@ -149,21 +152,16 @@ func TestWhatMayFollowASSLRequest(t *testing.T) {
 	t.Run("GSS, then TLS, then a session", func(t *testing.T) {
 		p := b.dial(t)
 		ask(t, p, codeGSSENC, 'N')
-		ask(t, p, codeSSL, 'S')
 		p = encrypt(t, p)
 		p.login()
 	})
 	t.Run("a second SSLRequest", func(t *testing.T) {
-		p := b.dial(t)
-		ask(t, p, codeSSL, 'S')
-		p = encrypt(t, p)
+		p := encrypt(t, b.dial(t))
 		p.raw(packet(codeSSL, ""))
 		p.fatal("0A000", "unsupported frontend protocol 1234.5679: server supports 3.0 to 3.2")
 	})
 	t.Run("GSS after TLS", func(t *testing.T) {
-		p := b.dial(t)
-		ask(t, p, codeSSL, 'S')
-		p = encrypt(t, p)
+		p := encrypt(t, b.dial(t))
 		p.raw(packet(codeGSSENC, ""))
 		p.fatal("0A000", "unsupported frontend protocol 1234.5680: server supports 3.0 to 3.2")
 	})
@@ -179,9 +177,7 @@ func TestWhatMayFollowASSLRequest(t *testing.T) {
 		p.login()
 	})
 	t.Run("a cancel request", func(t *testing.T) {
-		p := b.dial(t)
-		ask(t, p, codeSSL, 'S')
-		p = encrypt(t, p)
+		p := encrypt(t, b.dial(t))
 		p.raw(packet(codeCancel, "\x00\x00\x00\x01\x00\x00\x00\x02"))
 		p.silentlyOver()
 	})
@@ -189,8 +185,7 @@ func TestWhatMayFollowASSLRequest(t *testing.T) {
 
 // Who begins with TLS at once must name the protocol in it.
 func TestDirectTLSNeedsItsProtocolsName(t *testing.T) {
-	settings, root := withTLS(t)
-	b := shared(t, settings...)
+	b, root := sharedWithTLS(t)
 	besides(t, b)
 	config := trusting(t, root)
 	p := b.dial(t)
@@ -217,8 +212,7 @@ func TestDirectTLSNeedsItsProtocolsName(t *testing.T) {
 
 // The end of a session over TLS cannot be taken for that of a cut connection.
 func TestASessionOverTLSEndsWithAWord(t *testing.T) {
-	settings, root := withTLS(t)
-	b := shared(t, settings...)
+	b, root := sharedWithTLS(t)
 	dial := func() *peer {
 		config := trusting(t, root)
 		config.NextProtos = []string{"postgresql"}
@@ -244,20 +238,12 @@ func TestASessionOverTLSEndsWithAWord(t *testing.T) {
 	}
 }
 
-var tlsServer = sync.OnceValues(func() (*localpg.Server, error) {
-	template, err := theTemplate()
-	if err != nil {
-		return nil, err
-	}
-	return startServerWith(context.Background(), localpg.Options{
-		TCP: true, Settings: []string{"ssl=on"},
-		HBA: append([]string{"hostssl all scrammer all scram-sha-256", "hostssl all plain all password", "host all all all reject"}, hba...),
-		Populate: func(ctx context.Context, dir string) error {
-			certify(nowhere{}, dir)
-			return template.Populate(ctx, dir)
-		},
-	})
-})
+var tlsHBA = append([]string{"hostssl all scrammer all scram-sha-256", "hostssl all plain all password", "host all all all reject"}, hba...)
+
+func populateWithCertificate(ctx context.Context, dir string) error {
+	certify(nowhere{}, dir)
+	return populate(ctx, dir)
+}
 
 // nowhere is a test for helpers that run outside of one.
 type nowhere struct{ testing.TB }
@@ -268,8 +254,7 @@ func (nowhere) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 // overTLS is a gateway that reaches its server over TLS.
 func overTLS(t testing.TB, overrides ...string) *bed {
 	t.Helper()
-	s, err := tlsServer()
-	check(t, err)
+	s := tlsServer.Running(t)
 	return newBed(t, s.ConnInfoTCP()+" sslmode=verify-full sslrootcert='"+s.DataDir()+"/server.crt'", overrides...)
 }
 
@@ -286,9 +271,7 @@ func TestTheServersLegMayBeEncrypted(t *testing.T) {
 				_, err := conn.Exec(context.Background(), "SELECT pg_sleep(1000) /* tls */")
 				failed <- err
 			}()
-			s, err := tlsServer()
-			check(t, err)
-			busy(t, open(t, s.ConnInfo()), "/* tls */", 1)
+			busy(t, open(t, tlsServer.Running(t).ConnInfo()), "/* tls */", 1)
 			check(t, conn.PgConn().CancelRequest(testContext(t)))
 			expectState(t, <-failed, elog.QueryCanceled)
 		}
@@ -341,8 +324,7 @@ func TestChannelBindingAcrossTwoChannelsIsRefusedWithAHint(t *testing.T) {
 }
 
 func TestPsqlGetsIn(t *testing.T) {
-	settings, root := withTLS(t)
-	b := shared(t, settings...)
+	b, root := sharedWithTLS(t)
 	for name, conninfo := range map[string]string{
 		"unix": b.unix("scrammer"), "tcp": b.tcp("md5er"), "tls": b.tls("scrammer", root), "tls and password": b.tls("plain", root),
 		"prefer": strings.Replace(b.tcp("scrammer"), "disable", "prefer", 1), "gss": b.tcp("scrammer") + " gssencmode=prefer",
@@ -359,8 +341,7 @@ func TestPsqlGetsIn(t *testing.T) {
 
 // A reload with a certificate that can't be used changes everything else.
 func TestAReloadWithABadCertificateKeepsTheFormerOne(t *testing.T) {
-	overrides, root := withTLS(t)
-	b := shared(t, overrides...)
+	b, root := sharedWithTLS(t)
 	check(t, b.process.store.Override("gateway_compat", "off"))
 	bad := filepath.Dir(root) + "/bad"
 	check(t, os.WriteFile(bad, []byte("nonsense"), 0o600))
@@ -384,8 +365,7 @@ func TestAReloadWithABadCertificateKeepsTheFormerOne(t *testing.T) {
 
 // A certificate that cannot be used changes nothing when the settings are read again.
 func TestACertificateThatCannotBeUsedLeavesTheFormerInForce(t *testing.T) {
-	settings, root := withTLS(t)
-	b := shared(t, settings...)
+	b, root := sharedWithTLS(t)
 	key := filepath.Dir(root) + "/server.key"
 	good, err := os.ReadFile(key)
 	check(t, err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pgexthost/pgexthost/connect"
 	"github.com/pgexthost/pgexthost/internal/localpg"
+	"github.com/pgexthost/pgexthost/internal/testkit"
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
@@ -37,9 +38,7 @@ func (h *hostWith) TerminateBackgroundWorker(handle plugins.Handle) error {
 func requested(t *testing.T, name, handle string, database uint32) plugins.WorkerInfo {
 	t.Helper()
 	h, err := plugins.ParseHandle(handle)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	return plugins.WorkerInfo{Handle: h, Request: numberOf(1, database), Entry: plugins.BackgroundWorker{Name: name}, State: plugins.WorkerRunning, Pid: 5}
 }
 
@@ -103,28 +102,16 @@ func TestOnlyWorkersWhoseTablesStayGoneAreEnded(t *testing.T) {
 // A mistake in the settings, or a name service, may lead to another server for a
 // while: there is no such database there, either.
 func TestOnlyTheServerOfADatabaseIsBelievedThatItIsGone(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	server, err := localpg.Start(ctx, localpg.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = server.Stop(context.WithoutCancel(ctx)) }()
+	ctx := testkit.Context(t)
+	server := testkit.Start(t, localpg.Options{}, "CREATE ROLE stranger LOGIN; REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
 	config, err := connect.ParseConninfo(server.ConnInfo())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	conn, err := connect.Open(ctx, config, t.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, err)
 	defer conn.HangUp(ctx)
 	identifier, err := systemIdentifier(ctx, conn)
 	if err != nil || identifier == "" {
 		t.Fatalf("got %q, %v", identifier, err)
-	}
-	if _, err := conn.PgConn().Exec(ctx, "CREATE ROLE stranger LOGIN; REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC").ReadAll(); err != nil {
-		t.Fatal(err)
 	}
 	for name, tt := range map[string]struct {
 		user, origin string
@@ -190,9 +177,7 @@ func TestNewTablesDisownWhatFormerOnesHaveAskedFor(t *testing.T) {
 	rows := []row{
 		{ID: 1, Number: number}, {ID: 2, Started: true, Ours: true, Handle: restored.Handle.String()}, {ID: 3, Started: true, Handle: former.Handle.String()},
 	}
-	if err := s.disown(rows, host{workers: map[int64][]plugins.WorkerInfo{number: h.workers}}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Check(t, s.disown(rows, host{workers: map[int64][]plugins.WorkerInfo{number: h.workers}}))
 	if !slices.Equal(h.ended, []string{"former"}) || p.replaced || !p.former[former.Handle.String()] || p.former[restored.Handle.String()] {
 		t.Errorf("ended %v, %+v", h.ended, p)
 	}
