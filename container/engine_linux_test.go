@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pgexthost/pgexthost/internal/testkit"
 )
 
 // limit bounds every wait.
@@ -126,7 +128,7 @@ type container struct {
 // directory.
 func (im *image) newVolume(t *testing.T) string {
 	t.Helper()
-	volume := filepath.Join(shortTempDir(t), "volume")
+	volume := filepath.Join(testkit.ShortTempDir(t), "volume")
 	source := filepath.Join(im.root, im.volume)
 	st, err := os.Stat(source)
 	if err != nil {
@@ -149,7 +151,7 @@ func (im *image) run(t *testing.T, volume string, env []string, words ...string)
 	if words == nil {
 		words = im.command
 	}
-	c := &container{t: t, image: im, env: append(append([]string{}, im.env...), env...), log: filepath.Join(shortTempDir(t), "log"), exited: make(chan struct{})}
+	c := &container{t: t, image: im, env: append(append([]string{}, im.env...), env...), log: filepath.Join(testkit.ShortTempDir(t), "log"), exited: make(chan struct{})}
 	text, err := json.Marshal(order{
 		Root: im.root, Volume: volume, Mount: im.volume, Uid: im.uid, Gid: im.gid,
 		Env: c.env, Words: append(append([]string{}, im.entrypoint...), words...),

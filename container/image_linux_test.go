@@ -1,12 +1,10 @@
 package container
 
 import (
-	"context"
 	"debug/elf"
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,21 +16,8 @@ import (
 
 	"github.com/pgexthost/pgexthost/internal/localpg"
 	"github.com/pgexthost/pgexthost/internal/lockfile"
+	"github.com/pgexthost/pgexthost/internal/testkit"
 )
-
-// shortTempDir is a temporary directory that the image's user can reach.
-func shortTempDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "pgx-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
 
 // runnableImage is the image, if containers can be made here.
 func runnableImage(t *testing.T) *image {
@@ -62,16 +47,7 @@ func runnableImage(t *testing.T) *image {
 // tells them how, as docker-compose.yml does.
 func server(t *testing.T) (*localpg.Server, []string) {
 	t.Helper()
-	s, err := localpg.Start(t.Context(), localpg.Options{TCP: true, HBA: []string{"host all all all scram-sha-256"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Stop(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	psql(t, s, nil, "--dbname="+s.ConnInfo(), "--command=ALTER ROLE postgres PASSWORD 'of the image'")
+	s := testkit.Start(t, localpg.Options{TCP: true, HBA: []string{"host all all all scram-sha-256"}}, "ALTER ROLE postgres PASSWORD 'of the image'")
 	return s, []string{"PGPASSWORD=of the image", "PGHOST=127.0.0.1", fmt.Sprintf("PGPORT=%d", s.Port()), "PGUSER=postgres", "PGDATABASE=postgres"}
 }
 
@@ -132,7 +108,7 @@ func TestAHostIsTheFirstProcessOfItsContainer(t *testing.T) {
 	im := runnableImage(t)
 	pg, env := server(t)
 	volume := im.newVolume(t)
-	port := freePort(t) // the machine's: a container of this test has no network of its own
+	port := testkit.FreePort(t) // the machine's: a container of this test has no network of its own
 	c := im.run(t, volume, env, append(append(slices.Clone(im.command), composeSettings(t)...), fmt.Sprintf("--set=port=%d", port))...)
 	c.waitLog(ready)
 	if out, code := c.exec(im.health...); code != 0 || !strings.HasPrefix(out, "pgexthost: server is running (PID: 1)\n") {
@@ -188,16 +164,6 @@ func psql(t *testing.T, pg *localpg.Server, env []string, args ...string) string
 		t.Fatalf("psql has failed: %v\n%s", err, out)
 	}
 	return string(out)
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // composeSettings are the settings of the host in docker-compose.yml.

@@ -9,22 +9,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pgexthost/pgexthost/internal/testkit"
 )
 
-// shortTempDir is a temporary directory with a path short enough for sockets,
-// which the unprivileged user of a private server can reach.
-func shortTempDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "pgx-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
+var shortTempDir = testkit.ShortTempDir
 
 // skipIfShort leaves a test out that takes long and has little for the race detector
 // to see.

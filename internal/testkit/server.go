@@ -33,7 +33,7 @@ type Server struct {
 func Start(t TB, options localpg.Options, setup string) *localpg.Server {
 	t.Helper()
 	s := &Server{Options: options, Setup: setup}
-	t.Cleanup(s.Stop)
+	t.Cleanup(func() { Check(t, s.stop()) })
 	return s.Running(t)
 }
 
@@ -45,12 +45,16 @@ func (s *Server) Running(t TB) *localpg.Server {
 	return s.running
 }
 
-// Stop stops the server, if somebody has asked for it.
-func (s *Server) Stop() {
+// Stop stops the server, if somebody has asked for it. Whether it can be stopped is
+// for the tests of localpg to say.
+func (s *Server) Stop() { _ = s.stop() }
+
+func (s *Server) stop() error {
 	s.start.Do(func() { s.err = errors.New("the tests are over") })
-	if s.running != nil {
-		_ = s.running.Stop(context.Background())
+	if s.running == nil {
+		return nil
 	}
+	return s.running.Stop(context.Background())
 }
 
 func start(options localpg.Options, setup string) (*localpg.Server, error) {
