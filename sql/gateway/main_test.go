@@ -13,8 +13,8 @@ import (
 	"github.com/pgexthost/pgexthost/internal/testkit"
 )
 
-// theServer is the real server of this package's tests, and tlsServer one that is to
-// be reached over TLS alone.
+// theServer is the real server of this package's tests, and tlsServer one that takes
+// nobody over TCP without TLS.
 var (
 	theServer = testkit.Server{Options: localpg.Options{TCP: true, HBA: hba, Populate: populate}, Setup: roles}
 	tlsServer = testkit.Server{Options: localpg.Options{TCP: true, HBA: tlsHBA, Settings: []string{"ssl=on"}, Populate: populateWithCertificate}, Setup: roles}
