@@ -164,7 +164,7 @@ func TestTheStatusOfTheServiceSaysHowManyWorkersRun(t *testing.T) {
 	m.awaitStatus("Server is not reachable, 1 of 2 workers running")
 	h.freeze(h.workerPid("one"))
 	h.signal(unix.SIGINT)
-	m.await("STOPPING=1") // when the stop begins, however long it takes
+	m.await("STOPPING=1")                                              // when the stop begins, however long it takes
 	m.awaitStatus("Stopping (fast shutdown), waiting for 2 processes") // and the control server
 	kill(t, h.workerPid("one"), unix.SIGCONT)
 	h.awaitExit()
