@@ -139,7 +139,7 @@ func whyGone(u plugins.UnregisteredWorker) Answer {
 		a.Reason = fmt.Sprintf("%s is done: it exited with exit code 0 at %s", subject, stamp(u.Exited))
 		return a
 	case u.Entry.RestartTime == plugins.NeverRestart:
-		a.Reason = fmt.Sprintf("%s never restarts, and has ended at %s", subject, stamp(u.Exited))
+		a.Reason = fmt.Sprintf("%s never restarts, and ended at %s", subject, stamp(u.Exited))
 	default:
 		a.Reason = fmt.Sprintf("%s was unregistered at %s", subject, stamp(u.At))
 	}

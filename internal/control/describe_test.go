@@ -97,7 +97,7 @@ func TestWhyGone(t *testing.T) {
 		{plugins.UnregisteredWorker{Entry: never, WorkerHistory: plugins.WorkerHistory{Message: "too many background workers"}}, "was not registered: too many background workers", ""},
 		{plugins.UnregisteredWorker{Entry: never, At: now, WorkerHistory: plugins.WorkerHistory{Registered: before}}, "was unregistered at 2025-11-21 12:00:00 UTC, before it was started", ""},
 		{plugins.UnregisteredWorker{Entry: never, WorkerHistory: plugins.WorkerHistory{Registered: before, Exited: now}}, "is done: it exited with exit code 0", ""},
-		{plugins.UnregisteredWorker{Entry: never, WorkerHistory: failed}, "never restarts, and has ended", "Its last process exited with exit code 1 at 2025-11-21 11:59:00 UTC: no such library (SQLSTATE 58P01)."},
+		{plugins.UnregisteredWorker{Entry: never, WorkerHistory: failed}, "never restarts, and ended at 2025-11-21 11:59:00 UTC", "Its last process exited with exit code 1 at 2025-11-21 11:59:00 UTC: no such library (SQLSTATE 58P01)."},
 		{plugins.UnregisteredWorker{Entry: plugins.BackgroundWorker{Name: "w"}, At: now, WorkerHistory: failed}, "was unregistered at 2025-11-21 12:00:00 UTC", "Its last process exited with exit code 1 at 2025-11-21 11:59:00 UTC: no such library (SQLSTATE 58P01)."},
 		{plugins.UnregisteredWorker{Entry: never, At: now, WorkerHistory: plugins.WorkerHistory{Registered: before, Exited: now, ExitCode: 1, Terminated: true}},
 			"was terminated at 2025-11-21 12:00:00 UTC", "Its last process exited with exit code 1 at 2025-11-21 12:00:00 UTC."},
