@@ -65,9 +65,6 @@ func newControl(s *Server, database string) *control {
 	return &control{server: s, database: database, wake: make(chan struct{}, 1), lanes: make(map[uint32]*lane), usedAt: time.Now()}
 }
 
-// post leaves a session for the goroutine to look at.
-func (c *control) post(s *Session) { c.leave(func() { c.hear(s) }) }
-
 // leave leaves something for the goroutine to do.
 func (c *control) leave(do func()) {
 	c.mu.Lock()

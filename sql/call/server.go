@@ -3,6 +3,7 @@ package call
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/pgexthost/pgexthost/plugins"
 	"github.com/pgexthost/pgexthost/plugins/elog"
@@ -80,18 +81,42 @@ func (s *Server) Attach(database string, backendPid uint32, nonce string, fail f
 
 // post has the goroutine of a session's database look at the session.
 func (s *Server) post(session *Session) {
+	s.leave(session.database, func(c *control) { c.hear(session) })
+}
+
+// leave leaves something for the goroutine of a database to do, unless the server is
+// closed.
+func (s *Server) leave(database string, do func(c *control)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.controls == nil {
 		return
 	}
-	c := s.controls[session.database]
+	c := s.controls[database]
 	if c == nil {
-		c = newControl(s, session.database)
-		s.controls[session.database] = c
+		c = newControl(s, database)
+		s.controls[database] = c
 		s.running.Go(c.run)
 	}
-	c.post(session)
+	c.leave(func() { do(c) })
+}
+
+// ready has the goroutine of a database open its session, and returns why it could
+// not.
+func (s *Server) ready(ctx context.Context, database string) error {
+	opened := make(chan error, 1)
+	s.leave(database, func(c *control) {
+		c.usedAt = time.Now()
+		opened <- c.open()
+	})
+	select {
+	case err := <-opened:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	}
 }
 
 // retire takes a control that has nothing to do out of the server, and reports

@@ -1,14 +1,15 @@
 package call
 
 import (
+	"context"
 	"sync"
 
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
 // Session is the calls of one client's session. Its methods are called by whoever
-// relays that, in the order in which the server says what they are about; none of
-// them blocks.
+// relays that, in the order in which the server says what they are about. None of
+// them blocks but Ready, which any goroutine may call.
 type Session struct {
 	server   *Server
 	database string
@@ -48,6 +49,11 @@ func (s *Session) Handle(verb, argument, idAndProof string) bool {
 	}
 	return ok
 }
+
+// Ready waits until calls from the session's database can be answered, or ctx ends. The
+// error says why they can't be, such as that the server has no room for one session
+// more.
+func (s *Session) Ready(ctx context.Context) error { return s.server.ready(ctx, s.database) }
 
 // Over says that the statement has ended: what it still waits for is cancelled,
 // and its answer is for nobody.

@@ -8,8 +8,11 @@ import (
 	"github.com/pgexthost/pgexthost/plugins/elog"
 )
 
-// Caller answers the calls of one session's functions. Its methods do not wait.
+// Caller answers the calls of one session's functions. Its methods do not wait, but
+// Ready.
 type Caller interface {
+	// Ready says why calls can't be answered at present, or returns nil.
+	Ready(ctx context.Context) error
 	// Handle takes a request as a function has sent it. False: it is none of this
 	// session's.
 	Handle(verb, argument, idAndProof string) bool

@@ -1,11 +1,14 @@
 package gateway
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgproto3/v2"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // whose says which view a session's statements read.
@@ -123,5 +126,35 @@ func TestACommandIsTheClientsOwn(t *testing.T) {
 	do(t, conn, alter)
 	if !h.host.hasAltered("lib.value=1") {
 		t.Error("the host was not told")
+	}
+}
+
+// Whoever wants to see a server's sessions, or to terminate some, may want that
+// because there are too many.
+func TestNamesAreTheServersWhereCallsCannotBeAnswered(t *testing.T) {
+	admin := direct(t)
+	do(t, admin, "CREATE ROLE crowded LOGIN CONNECTION LIMIT 0; GRANT postgres TO crowded")
+	t.Cleanup(func() { do(t, admin, "DROP ROLE crowded") })
+	h := newHostedAs(t, "crowded")
+	config, err := pgx.ParseConfig(h.conninfo("postgres"))
+	check(t, err)
+	var heard []string
+	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { heard = append(heard, n.Severity+" "+n.Code+" "+n.Message) }
+	conn, err := pgx.ConnectConfig(testContext(t), config)
+	check(t, err)
+	defer func() { _ = conn.Close(context.Background()) }()
+	if got := whose(t, conn); got != "" {
+		t.Errorf("the view is in %q", got)
+	}
+	const warning = "WARNING 53300 could not find out about background workers"
+	if want := []string{warning, warning}; !slices.Equal(heard, want) { // of a simple query, and of an extended one
+		t.Errorf("heard %q, want %q", heard, want)
+	}
+	if got := one(t, conn, "SELECT pg_terminate_backend(-1)::text"); got != "false" {
+		t.Errorf("got %s", got)
+	}
+	do(t, admin, "ALTER ROLE crowded CONNECTION LIMIT -1")
+	if got := whose(t, conn); got != "pgexthost." {
+		t.Errorf("once there is room: the view is in %q", got)
 	}
 }

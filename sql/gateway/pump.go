@@ -115,7 +115,9 @@ func (p *pump) advance() {
 }
 
 // behind returns what has been read behind the message that is being examined.
-func (p *pump) behind(message []byte) []byte { return p.buf[min(p.scanned+len(message), p.end):p.end] }
+func (p *pump) behind(message []byte) []byte {
+	return p.buf[min(p.scanned+len(message), p.end):p.end]
+}
 
 // flushAll passes on what is not looked at either.
 func (p *pump) flushAll() error {

@@ -2,8 +2,11 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"slices"
 
+	"github.com/pgexthost/pgexthost/connect"
+	"github.com/pgexthost/pgexthost/plugins/elog"
 	"github.com/pgexthost/pgexthost/sql/scanner"
 )
 
@@ -72,9 +75,29 @@ AND (o.rolsuper OR pg_catalog.pg_has_role(o.oid, h.oid, 'MEMBER') AND NOT pg_cat
 func (s *session) canRedirect(up *pump, text []byte, alone bool) bool {
 	if s.traffic.receptive() && (alone || s.traffic.idle() || !s.asked && !comesFirst(text)) {
 		rows := s.ask(up, redirectable, s.login)
-		s.redirects, s.asked = len(rows) > 0, true
+		s.redirects, s.asked = len(rows) > 0 && s.canAnswer(), true
 	}
 	return s.redirects
+}
+
+// canAnswer reports whether there would be an answer to the calls of what names lead
+// to. A server that has no room for one session more, through which to answer, is one
+// whose sessions somebody wants to see, and to terminate.
+func (s *session) canAnswer() bool {
+	if s.calls == nil || s.gateway.answers == nil {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), cancelTime)
+	defer cancel()
+	err := s.calls.Ready(ctx)
+	if !connect.IsServerEvent(err) {
+		return true
+	}
+	warning := encodeError(elog.New(elog.Warning, connect.SQLState(err), "could not find out about background workers").
+		WithDetail("%s", connect.AsErrorData(err, elog.Warning).Message))
+	warning[0] = 'N'
+	_, _ = s.client.Write(warning)
+	return false
 }
 
 // comesFirst reports whether a text may have a statement that has to come before the
