@@ -154,7 +154,7 @@ func (s *session) announce() {
 	known := s.gateway.known.current()
 	s.seen, s.first = known, make(map[string]string)
 	for _, k := range known.settings {
-		if own := s.startup.get(k.Name); k.isSessions() && own != "" {
+		if own, given := s.startup.setting(k.Name); k.isSessions() && given {
 			s.first[k.Name] = own
 			continue
 		}

@@ -175,14 +175,18 @@ func TestASessionsOwnSettingsStayItsOwn(t *testing.T) {
 	asks, err := pgx.ConnectConfig(testContext(t), config)
 	check(t, err)
 	defer func() { _ = asks.Close(context.Background()) }()
+	config.RuntimeParams = map[string]string{"options": `-c lib.file=mine  --LIB.own=mine -c work_mem=1MB`}
+	switches, err := pgx.ConnectConfig(testContext(t), config)
+	check(t, err)
+	defer func() { _ = switches.Close(context.Background()) }()
 	const show = "SELECT concat_ws(' ', current_setting('lib.own'), current_setting('lib.other'), current_setting('lib.file'))"
-	for _, conn := range []*pgx.Conn{sets, asks} {
+	for _, conn := range []*pgx.Conn{sets, asks, switches} {
 		if got := one(t, conn, show); got != "mine 0 0" {
 			t.Errorf("got %s", got)
 		}
 	}
 	change(ofSession("lib.own", "1"), ofSession("lib.other", "1"), ofLibrary("lib.file", "1"))
-	for _, conn := range []*pgx.Conn{sets, asks} {
+	for _, conn := range []*pgx.Conn{sets, asks, switches} {
 		eventually(t, "the session is told", func() bool { return one(t, conn, "SHOW lib.file") == "1" })
 		if got := one(t, conn, show); got != "mine 0 1" {
 			t.Errorf("got %s", got)
@@ -219,4 +223,29 @@ func TestANameThatALibraryHasReservedIsRefused(t *testing.T) {
 		expectState(t, execute(t, conn, sql), elog.InvalidName)
 	}
 	check(t, execute(t, conn, "SET free.valeu = '1'"))
+}
+
+func TestASettingIsFoundAmongTheOptions(t *testing.T) {
+	for options, want := range map[string]string{
+		"":                                   "",
+		"-c lib.a=1":                         "1",
+		"-clib.a=1":                          "1",
+		"--lib.a=1 --lib.a=2":                "2",
+		"  -c\tLIB.A=a\\ b\\\\ ":             `a b\`,
+		"-c lib.b=1 -c lib.ab=2":             "",
+		"-c":                                 "",
+		"-d 5 -c lib.a=x=y":                  "x=y",
+		"-- -c lib.a=1":                      "",
+		"lib.a=1 -c work_mem=lib.a=1":        "",
+		`-c search_path=-clib.a=1`:           "",
+		`-c search_path=\ -clib.a=1 --a\`:    "",
+		"-c lib.a= -c lib.b=1":               "",
+		"-c work_mem=1MB --lib.a=\\-c\\ x=1": "-c x=1",
+	} {
+		s := &startup{parameters: []parameter{{"user", "u"}, {"options", options}}}
+		got, given := s.setting("lib.a")
+		if got != want || given != (want != "" || strings.Contains(options, "lib.a= ")) {
+			t.Errorf("%q: got %q, %v", options, got, given)
+		}
+	}
 }
